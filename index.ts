@@ -1,0 +1,46 @@
+import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify'
+import fastifyPlugin from 'fastify-plugin'
+import { assertBodyIsThere } from './lib/guard.js'
+import { kState, requestGetters } from './lib/request-state.js'
+import { addManager, findManager, findManagerOf } from './lib/scope.js'
+import type { JwtExtendedOptions, JwtRule } from './types/options.js'
+
+const plugin: FastifyPluginAsync<JwtExtendedOptions> = async function jwtExtended (scope, options) {
+  const { manager, namespace } = addManager(scope, options)
+  if (namespace === undefined) {
+    scope.decorate('createAccessToken', manager.createAccessToken)
+    scope.decorate('createRefreshToken', manager.createRefreshToken)
+    scope.decorate('jwtRequired', manager.jwtRequired)
+    scope.decorate('decodeToken', manager.decodeToken)
+    scope.decorate('getUnverifiedJwtHeaders', manager.getUnverifiedJwtHeaders)
+    scope.decorate('getJti', manager.getJti)
+    scope.decorate('getCsrfToken', manager.getCsrfToken)
+  }
+  // What follows asks the scope of the request or the call, so that once is enough for a scope and all its children.
+  if (scope.hasRequestDecorator(kState)) return
+  scope.decorate('jwtManager', function (this: FastifyInstance, namespace?: string) {
+    return findManager(this, namespace)
+  })
+  scope.decorateRequest(kState, null)
+  for (const [name, getter] of Object.entries(requestGetters)) scope.decorateRequest(name, { getter })
+  scope.decorateRequest('verifyJwt', function (this: FastifyRequest, rule?: JwtRule) {
+    return findManagerOf(this).verifyJwt(this, rule)
+  })
+  scope.addHook('onRoute', assertBodyIsThere)
+}
+
+/** Access and refresh tokens, guards and loaders for Fastify. Register it: `app.register(jwtExtended, { secretKey })`. */
+const jwtExtended = fastifyPlugin(plugin, { name: 'fastify-jwt-extended', fastify: '5.x' })
+export default jwtExtended
+
+export {
+  CsrfError, ExpiredTokenError, FreshTokenRequiredError, InvalidHeaderError, InvalidQueryParamError, JwtDecodeError,
+  JwtError, JwtUsageError, NoAuthorizationError, RevokedTokenError, UserClaimsVerificationError, UserLookupError,
+  WrongTokenError
+} from './lib/errors.js'
+export type { ErrorContext } from './lib/errors.js'
+export type * from './types/claims.js'
+export type * from './types/failure.js'
+export type * from './types/fastify.js'
+export type * from './types/manager.js'
+export type * from './types/options.js'

@@ -1,0 +1,57 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { isPromise } from './awaitable.js'
+import { applyProfile, JwtError, JwtUsageError } from './errors.js'
+import type { Settings } from './settings.js'
+
+/** Answers the request that an error refuses, or hands the error on to `next`. */
+export type Answer = (error: unknown, request: FastifyRequest, reply: FastifyReply, next: (error: Error) => void) => void
+
+/** Makes the answers of a configuration: the body from the failure's loader or the message, the status, the challenge. */
+export function createAnswer (settings: Settings): Answer {
+  const { errorProfile, errorMessageKey, throwErrors } = settings
+
+  return function answer (error, request, reply, next) {
+    if (!(error instanceof JwtError)) {
+      next(asError(error))
+      return
+    }
+    applyProfile(error, errorProfile)
+    const { message } = error
+    request.log.info({ code: error.code, hint: error.hint }, message)
+    if (error.challenge !== undefined) reply.header('WWW-Authenticate', error.challenge)
+    if (throwErrors) {
+      next(error)
+      return
+    }
+    reply.code(error.statusCode)
+    const loader = settings[error.loader]
+    if (loader === undefined) {
+      send(undefined)
+      return
+    }
+    try {
+      const body = loader(error, request, reply)
+      if (body !== reply && isPromise(body)) body.then(send).then(undefined, fail)
+      else send(body)
+    } catch (thrown) {
+      fail(thrown)
+    }
+
+    function send (body: unknown): void {
+      if (body === reply || reply.sent) return
+      reply.send(body === undefined ? { [errorMessageKey]: message } : body)
+    }
+
+    // The refusal's own status and challenge must not stand over the answer to the loader's mistake.
+    function fail (thrown: unknown): void {
+      reply.code(200)
+      reply.removeHeader('WWW-Authenticate')
+      next(asError(thrown))
+    }
+  }
+}
+
+// A hook that ends with nothing lets the request in, so that what was thrown must be something.
+function asError (thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new JwtUsageError('A loader threw something that is no Error', thrown)
+}

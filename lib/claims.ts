@@ -1,0 +1,86 @@
+import type { JwtHeader, JwtPayload } from '../types/claims.js'
+import { JwtDecodeError } from './errors.js'
+import type { Settings } from './settings.js'
+
+/** A payload as it was parsed: nothing about it is known yet. */
+export type RawPayload = Record<string, unknown>
+
+/** Judges the registered claims of a token whose signature was verified, but not its expiry. */
+export type ClaimsPolicy = (payload: RawPayload, now: number) => void
+
+/**
+ * Makes the policy of a configuration. It checks in the order nbf, iat, exp's kind, iss, aud, sub, the identity claim,
+ * and fills in `type`, `fresh` and `jti` where they are absent (a claim that is `null` is not absent).
+ */
+export function createClaimsPolicy (settings: Settings): ClaimsPolicy {
+  const { decodeIssuer, decodeAudience, verifySub, identityClaim } = settings
+  const leeway = settings.decodeLeeway * 1000
+
+  return function judgeClaims (payload, now) {
+    const { nbf, iat, exp, iss, aud, sub, jti } = payload as RawPayload
+    if (nbf !== undefined && assertTime(nbf, 'nbf') * 1000 > now + leeway) {
+      throw new JwtDecodeError('The token is not yet valid (nbf)')
+    }
+    if (iat !== undefined && assertTime(iat, 'iat') * 1000 > now + leeway) {
+      throw new JwtDecodeError('The token is not yet valid (iat)')
+    }
+    if (exp !== undefined) assertTime(exp, 'exp')
+    judgeIssuer(iss, decodeIssuer)
+    judgeAudience(aud, decodeAudience)
+    if (verifySub && sub !== undefined && typeof sub !== 'string') throw new JwtDecodeError('Subject must be a string')
+    if (jti !== undefined && jti !== null && typeof jti !== 'string') throw new JwtDecodeError('JWT ID must be a string')
+    if (!Object.hasOwn(payload, identityClaim)) throw new JwtDecodeError(`Missing claim: ${identityClaim}`)
+    if (payload['type'] === undefined) payload['type'] = 'access'
+    if (payload['fresh'] === undefined) payload['fresh'] = false
+    if (jti === undefined) payload['jti'] = null
+  }
+}
+
+/** Whether a token is not valid yet by the clock of now; for one whose claims were judged before. */
+export function isTooEarly (payload: JwtPayload, now: number, leeway: number): boolean {
+  return payload['nbf'] !== undefined && (payload['nbf'] as number) * 1000 > now + leeway * 1000
+}
+
+/** Whether a token has expired. A time equal to now has (RFC 7519 §4.1.4). */
+export function isExpired (payload: JwtPayload, now: number, leeway: number): boolean {
+  return payload['exp'] !== undefined && (payload['exp'] as number) * 1000 <= now - leeway * 1000
+}
+
+/**
+ * Judges the parameters that every header may have. `crit` names extensions that a recipient must understand, and
+ * none are understood here (RFC 7515 §4.1.11).
+ */
+export function judgeHeader (header: JwtHeader): void {
+  if (header['crit'] !== undefined) throw new JwtDecodeError('Critical header extensions are not supported')
+  if (header.kid !== undefined && typeof header.kid !== 'string') throw new JwtDecodeError('Key ID must be a string')
+}
+
+const TIMES = { nbf: 'Not Before claim (nbf)', iat: 'Issued At claim (iat)', exp: 'Expiration Time claim (exp)' }
+
+function assertTime (value: unknown, claim: keyof typeof TIMES): number {
+  if (typeof value !== 'number' || !Number.isFinite(value)) throw new JwtDecodeError(`${TIMES[claim]} must be a number`)
+  return value
+}
+
+function judgeIssuer (iss: unknown, accepted: readonly string[] | undefined): void {
+  if (iss === undefined) {
+    if (accepted !== undefined) throw new JwtDecodeError('Token is missing the "iss" claim')
+    return
+  }
+  if (typeof iss !== 'string') throw new JwtDecodeError('Issuer must be a string')
+  if (accepted !== undefined && !accepted.includes(iss)) throw new JwtDecodeError('Invalid issuer')
+}
+
+function judgeAudience (aud: unknown, accepted: readonly string[] | undefined): void {
+  if (aud === undefined) {
+    if (accepted !== undefined) throw new JwtDecodeError('Token is missing the "aud" claim')
+    return
+  }
+  const audiences: readonly unknown[] = Array.isArray(aud) ? aud : [aud]
+  if (!audiences.every((audience) => typeof audience === 'string')) {
+    throw new JwtDecodeError('Audience must be a string or a list of strings')
+  }
+  if (accepted !== undefined && !audiences.some((audience) => accepted.includes(audience))) {
+    throw new JwtDecodeError("Audience doesn't match")
+  }
+}

@@ -1,0 +1,178 @@
+import createError from '@fastify/error'
+import type { DeepReadonly, JwtHeader, JwtPayload } from '../types/claims.js'
+import type { JwtFailure } from '../types/failure.js'
+
+/** Whose statuses an answer carries: Flask-JWT-Extended's or RFC 6750's. */
+export type ErrorProfile = 'flask' | 'rfc6750'
+
+/** The loader that may word the answer to a failure. */
+export type AnswerLoaderName =
+  | 'expiredTokenLoader' | 'invalidTokenLoader' | 'needsFreshTokenLoader' | 'revokedTokenLoader'
+  | 'tokenVerificationFailedLoader' | 'unauthorizedLoader' | 'userLookupErrorLoader'
+
+/** What an error may be given about the token it refuses. */
+export interface ErrorContext {
+  jwtHeader?: DeepReadonly<JwtHeader>
+  jwtPayload?: DeepReadonly<JwtPayload>
+  /** A word for the log that the client does not get. */
+  hint?: string
+  cause?: unknown
+}
+
+/** The base of every error that refuses a request. */
+export class JwtError extends Error implements JwtFailure {
+  declare code: string
+  declare statusCode: number
+  declare readonly challenge: string | undefined
+  /** What Fastify's default error handler sends along: the challenge. */
+  declare readonly headers: Record<string, string> | undefined
+  declare readonly jwtHeader: DeepReadonly<JwtHeader> | undefined
+  declare readonly jwtPayload: DeepReadonly<JwtPayload> | undefined
+  /** A word for the log that the client does not get. */
+  declare readonly hint: string | undefined
+  /** The loader that may word the answer. */
+  declare readonly loader: AnswerLoaderName
+  /** The status in either profile. */
+  declare readonly statuses: Readonly<Record<ErrorProfile, number>>
+  /** The `error` of the challenge; absent where no credentials came (RFC 6750 §3.1). */
+  declare readonly challengeError: string | undefined
+}
+
+interface ErrorKind {
+  code: string
+  flask: number
+  rfc6750: number
+  challengeError?: string
+  loader: AnswerLoaderName
+  message: string
+}
+
+// A property that loggers do not serialise: the payload holds the CSRF value and personal data.
+function defineHidden (error: JwtError, name: keyof JwtError, value: unknown): void {
+  Object.defineProperty(error, name, { value, enumerable: false, configurable: true, writable: true })
+}
+
+interface JwtErrorConstructor {
+  new (message?: string, context?: ErrorContext): JwtError
+}
+
+function defineError (kind: ErrorKind): JwtErrorConstructor {
+  const Base = createError<[string]>(`FST_JWT_EXT_${kind.code}`, '%s', kind.flask, JwtError as unknown as ErrorConstructor)
+  class RefusedRequest extends Base {
+    constructor (message = kind.message, context: ErrorContext = {}) {
+      super(message)
+      this.name = new.target.name
+      const error = this as unknown as JwtError
+      defineHidden(error, 'jwtHeader', context.jwtHeader)
+      defineHidden(error, 'jwtPayload', context.jwtPayload)
+      defineHidden(error, 'hint', context.hint)
+      if (context.cause !== undefined) defineHidden(error, 'cause', context.cause)
+      applyProfile(error, 'flask')
+    }
+  }
+  Object.defineProperties(RefusedRequest.prototype, {
+    loader: { value: kind.loader },
+    statuses: { value: Object.freeze({ flask: kind.flask, rfc6750: kind.rfc6750 }) },
+    challengeError: { value: kind.challengeError },
+  })
+  return RefusedRequest as unknown as JwtErrorConstructor
+}
+
+/** No location holds a token. */
+export class NoAuthorizationError extends defineError({
+  code: 'NO_AUTHORIZATION', flask: 401, rfc6750: 401,
+  loader: 'unauthorizedLoader', message: 'Missing Authorization Header',
+}) {}
+
+/** The header names the scheme, but what follows is not one token. */
+export class InvalidHeaderError extends defineError({
+  code: 'INVALID_HEADER', flask: 422, rfc6750: 400, challengeError: 'invalid_request',
+  loader: 'invalidTokenLoader', message: "Bad Authorization header. Expected 'Authorization: Bearer <JWT>'",
+}) {}
+
+/** The query parameter is there, but it is not one value with the configured prefix. */
+export class InvalidQueryParamError extends defineError({
+  code: 'INVALID_QUERY_PARAM', flask: 422, rfc6750: 400, challengeError: 'invalid_request',
+  loader: 'invalidTokenLoader', message: 'Invalid value for query parameter',
+}) {}
+
+/** The token came by cookie, and the CSRF value is missing or another one. */
+export class CsrfError extends defineError({
+  code: 'CSRF', flask: 401, rfc6750: 403, challengeError: 'invalid_token',
+  loader: 'unauthorizedLoader', message: 'CSRF double submit tokens do not match',
+}) {}
+
+/** The token is malformed, forged, not for us, or not valid yet. */
+export class JwtDecodeError extends defineError({
+  code: 'INVALID_TOKEN', flask: 422, rfc6750: 401, challengeError: 'invalid_token',
+  loader: 'invalidTokenLoader', message: 'Invalid token',
+}) {}
+
+/** A refresh token where an access token is needed, or the other way about. */
+export class WrongTokenError extends defineError({
+  code: 'WRONG_TYPE', flask: 422, rfc6750: 401, challengeError: 'invalid_token',
+  loader: 'invalidTokenLoader', message: 'Only access tokens are allowed',
+}) {}
+
+/** The token has expired. */
+export class ExpiredTokenError extends defineError({
+  code: 'EXPIRED', flask: 401, rfc6750: 401, challengeError: 'invalid_token',
+  loader: 'expiredTokenLoader', message: 'Token has expired',
+}) {}
+
+/** The token is not fresh, and a fresh one is needed (RFC 9470 §3). */
+export class FreshTokenRequiredError extends defineError({
+  code: 'FRESH_REQUIRED', flask: 401, rfc6750: 401, challengeError: 'insufficient_user_authentication',
+  loader: 'needsFreshTokenLoader', message: 'Fresh token required',
+}) {}
+
+/** The token has been revoked. */
+export class RevokedTokenError extends defineError({
+  code: 'REVOKED', flask: 401, rfc6750: 401, challengeError: 'invalid_token',
+  loader: 'revokedTokenLoader', message: 'Token has been revoked',
+}) {}
+
+/** `userLookupLoader` found no user for the token. */
+export class UserLookupError extends defineError({
+  code: 'USER_LOOKUP', flask: 401, rfc6750: 401, challengeError: 'invalid_token',
+  loader: 'userLookupErrorLoader', message: 'Error loading the user',
+}) {}
+
+/** `tokenVerificationLoader` refused the token's claims. */
+export class UserClaimsVerificationError extends defineError({
+  code: 'CLAIMS_REFUSED', flask: 400, rfc6750: 403, challengeError: 'insufficient_scope',
+  loader: 'tokenVerificationFailedLoader', message: 'User claims verification failed',
+}) {}
+
+/** The application uses the plugin wrongly: an option, a key, a call or what a loader returned. */
+export class JwtUsageError extends createError<[string]>('FST_JWT_EXT_USAGE', '%s', 500) {
+  constructor (message: string, cause?: unknown) {
+    super(message)
+    this.name = 'JwtUsageError'
+    if (cause !== undefined) Object.defineProperty(this, 'cause', { value: cause, enumerable: false })
+  }
+}
+
+const LONGEST_DESCRIPTION = 200
+
+// RFC 6750 §3: error_description is %x20-21 / %x23-5B / %x5D-7E. Anything else could end the quoted string or the
+// header, and some of it comes from the client.
+function describe (message: string): string {
+  return message.slice(0, LONGEST_DESCRIPTION).replaceAll('"', "'").replaceAll(/[^\x20-\x5b\x5d-\x7e]/g, '?')
+}
+
+function challengeOf (error: JwtError, profile: ErrorProfile): string | undefined {
+  const status = error.statuses[profile]
+  if (status !== 401 && (profile === 'flask' || status > 403)) return undefined
+  if (error.challengeError === undefined) return 'Bearer'
+  return `Bearer error="${error.challengeError}", error_description="${describe(error.message)}"`
+}
+
+/** Gives an error the status and the challenge that it has in a profile. */
+export function applyProfile<E extends JwtError> (error: E, profile: ErrorProfile): E {
+  const challenge = challengeOf(error, profile)
+  error.statusCode = error.statuses[profile]
+  defineHidden(error, 'challenge', challenge)
+  defineHidden(error, 'headers', challenge === undefined ? undefined : { 'www-authenticate': challenge })
+  return error
+}

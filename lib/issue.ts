@@ -1,0 +1,154 @@
+import { randomUUID } from 'node:crypto'
+import { types } from 'node:util'
+import type { JwtHeader, JwtIdentity, JwtPayload, TokenType } from '../types/claims.js'
+import type { CreateAccessTokenOptions, CreateRefreshTokenOptions } from '../types/options.js'
+import { isPromise } from './awaitable.js'
+import type { Codec } from './codec.js'
+import { createCsrfValue } from './csrf.js'
+import { toSeconds } from './durations.js'
+import { JwtUsageError } from './errors.js'
+import { assertKnownNames } from './names.js'
+import type { Settings } from './settings.js'
+
+/** Issues the two kinds of token. */
+export interface Issuer {
+  createAccessToken (identity: JwtIdentity, options?: CreateAccessTokenOptions): Promise<string>
+  createRefreshToken (identity: JwtIdentity, options?: CreateRefreshTokenOptions): Promise<string>
+}
+
+const REFRESH_OPTIONS = ['expiresDelta', 'additionalClaims', 'additionalHeaders']
+const ACCESS_OPTIONS = ['fresh', ...REFRESH_OPTIONS]
+
+/** Makes the issuer of a configuration. */
+export function createIssuer (settings: Settings, codec: Codec): Issuer {
+  const { additionalClaimsLoader, additionalHeadersLoader, userIdentityLoader, encodeKeyLoader } = settings
+
+  async function issue (
+    type: TokenType, identity: JwtIdentity, options: CreateAccessTokenOptions, lifetime: number | false
+  ): Promise<string> {
+    let sign = codec.signer
+    if (encodeKeyLoader !== undefined) {
+      const key = encodeKeyLoader(identity)
+      sign = codec.signerOf(isPromise(key) ? await key : key)
+    }
+    if (sign === undefined) {
+      throw new JwtUsageError('There is no key to sign tokens with: give secretKey, privateKey or encodeKeyLoader')
+    }
+    const subject = userIdentityLoader === undefined ? identity : await userIdentityLoader(identity)
+    const loadedClaims = additionalClaimsLoader === undefined ? undefined : (await additionalClaimsLoader(identity) ?? null)
+    const loadedHeaders = additionalHeadersLoader === undefined ? undefined : (await additionalHeadersLoader(identity) ?? null)
+
+    const now = Math.floor(Date.now() / 1000)
+    const claims: JwtPayload = {
+      fresh: readFresh(options.fresh, now), iat: now, jti: randomUUID(), type, [settings.identityClaim]: subject,
+    }
+    if (settings.encodeNbf) claims['nbf'] = now
+    if (settings.cookieCsrfProtect) claims['csrf'] = createCsrfValue()
+    if (settings.encodeAudience !== undefined) claims['aud'] = settings.encodeAudience
+    if (settings.encodeIssuer !== undefined) claims['iss'] = settings.encodeIssuer
+    const expires = readExpiry(options.expiresDelta, lifetime)
+    if (expires !== false) claims['exp'] = now + expires
+    addAll(claims, loadedClaims, 'additionalClaimsLoader')
+    addAll(claims, options.additionalClaims, 'additionalClaims')
+    assertClaims(claims, type, settings)
+    return sign(claims, mergeHeaders(loadedHeaders, options.additionalHeaders))
+  }
+
+  return {
+    async createAccessToken (identity, options = {}) {
+      assertKnownNames(options, ACCESS_OPTIONS, 'createAccessToken')
+      return await issue('access', identity, options, settings.accessTokenExpires)
+    },
+    async createRefreshToken (identity, options = {}) {
+      assertKnownNames(options, REFRESH_OPTIONS, 'createRefreshToken')
+      return await issue('refresh', identity, options, settings.refreshTokenExpires)
+    },
+  }
+}
+
+function readFresh (fresh: unknown, now: number): boolean | number {
+  if (fresh === undefined) return false
+  if (typeof fresh === 'boolean') return fresh
+  const seconds = toSeconds(fresh)
+  if (seconds === undefined) throw new JwtUsageError("fresh must be true, false, or a duration other than 0 such as '15m'")
+  return now + seconds
+}
+
+function readExpiry (expiresDelta: unknown, lifetime: number | false): number | false {
+  if (expiresDelta === undefined) return lifetime
+  if (expiresDelta === false) return false
+  const seconds = toSeconds(expiresDelta)
+  if (seconds === undefined) {
+    throw new JwtUsageError("expiresDelta must be false (never) or a duration other than 0: whole seconds, or text such as '15m'")
+  }
+  return seconds
+}
+
+// What is `undefined` is left out, as JSON does: it must not erase a default such as `exp`.
+function addAll (target: Record<string, unknown>, source: unknown, what: string): void {
+  if (source === undefined) return
+  assertJsonObject(source, what)
+  for (const [name, value] of Object.entries(source)) {
+    if (value === undefined) continue
+    Object.defineProperty(target, name, { value, enumerable: true, configurable: true, writable: true })
+  }
+}
+
+function mergeHeaders (loaded: unknown, given: unknown): JwtHeader | undefined {
+  if (loaded === undefined && given === undefined) return undefined
+  const headers: JwtHeader = {}
+  addAll(headers, loaded, 'additionalHeadersLoader')
+  addAll(headers, given, 'additionalHeaders')
+  if ('alg' in headers) throw new JwtUsageError("additional headers must not contain 'alg'; the algorithm is the configured one")
+  if ('crit' in headers) throw new JwtUsageError("additional headers must not contain 'crit'; no guard would accept the token")
+  if (headers.kid !== undefined && typeof headers.kid !== 'string') throw new JwtUsageError("The header 'kid' must be a string (RFC 7515 §4.1.4)")
+  return headers
+}
+
+const TIMES = ['exp', 'nbf', 'iat'] as const
+
+function assertClaims (claims: JwtPayload, type: TokenType, settings: Settings): void {
+  const other: TokenType = type === 'access' ? 'refresh' : 'access'
+  if (claims['type'] === other) {
+    throw new JwtUsageError(`additional claims must not turn this ${type} token into one of the type '${other}'`)
+  }
+  const identity = claims[settings.identityClaim]
+  if (identity === undefined || identity === null) {
+    throw new JwtUsageError('A token needs an identity: give createAccessToken one, and let userIdentityLoader return one')
+  }
+  if (settings.verifySub && claims['sub'] !== undefined && typeof claims['sub'] !== 'string') {
+    throw new JwtUsageError(
+      "The claim 'sub' must be a string (RFC 7519 §4.1.2): give a string, or a userIdentityLoader that makes one of the identity"
+    )
+  }
+  assertJson(identity, `The identity claim '${settings.identityClaim}'`)
+  for (const name of TIMES) {
+    const time: unknown = claims[name]
+    // The signer would drop a 0 or null in silence, and with it the expiry.
+    if (time !== undefined && !(Number.isSafeInteger(time) && (time as number) > 0)) {
+      throw new JwtUsageError(`The claim '${name}' must be a whole number of seconds since 1970; for a token without expiry use expiresDelta: false`)
+    }
+  }
+}
+
+function assertJsonObject (value: unknown, what: string): asserts value is object {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new JwtUsageError(`${what} must be an object`)
+  assertJson(value, what)
+}
+
+// What JSON would lose or change in silence must not look as if it had been signed.
+function assertJson (value: unknown, what: string): void {
+  try {
+    JSON.stringify(value, refuseLoss)
+  } catch (cause) {
+    throw new JwtUsageError(`${what} cannot be written as JSON: ${(cause as Error).message.split('\n', 1)[0]}`, cause)
+  }
+}
+
+function refuseLoss (name: string, value: unknown): unknown {
+  const lost = typeof value === 'function' || typeof value === 'symbol' ||
+    (typeof value === 'number' && !Number.isFinite(value)) ||
+    types.isMap(value) || types.isSet(value) || isPromise(value)
+  if (lost) throw new TypeError(`'${name}' holds what JSON cannot`)
+  return value
+}

@@ -1,0 +1,175 @@
+import type { FastifyRequest } from 'fastify'
+import type { DeepReadonly, JwtHeader, JwtPayload, TokenLocation } from '../types/claims.js'
+import type { TokenPredicate } from '../types/options.js'
+import { isPromise } from './awaitable.js'
+import { isExpired } from './claims.js'
+import type { Codec, VerifiedToken } from './codec.js'
+import { isSameCsrfValue } from './csrf.js'
+import {
+  CsrfError, ExpiredTokenError, FreshTokenRequiredError, JwtDecodeError, JwtUsageError, RevokedTokenError,
+  UserClaimsVerificationError, UserLookupError, WrongTokenError
+} from './errors.js'
+import { compileLocations } from './locations.js'
+import { anonymousState, setState, type RequestState } from './request-state.js'
+import type { Rule } from './rule.js'
+import type { Settings } from './settings.js'
+
+/** The header and payload of a request that passed, or `null` where there was none to judge. */
+export type Verdict = { jwtHeader: DeepReadonly<JwtHeader>, jwtPayload: DeepReadonly<JwtPayload> } | null
+
+/** Judges requests by one rule. */
+export interface Judge {
+  readonly needBody: boolean
+  /** Throws, or rejects with, the error that refuses the request. A promise only where something had to be waited for. */
+  judge (request: FastifyRequest): Verdict | PromiseLike<Verdict>
+}
+
+/** The case of one request: what the checks look at. */
+class Case implements RequestState {
+  user: unknown = null
+  constructor (
+    readonly request: FastifyRequest,
+    readonly location: TokenLocation,
+    readonly now: number,
+    readonly jwtHeader: DeepReadonly<JwtHeader>,
+    readonly jwtPayload: DeepReadonly<JwtPayload>,
+    readonly identity: unknown,
+    readonly hasUserLookup: boolean
+  ) {}
+}
+
+/** Returns nothing, throws, or promises either. */
+type Check = (entry: Case) => void | PromiseLike<void>
+
+/** Compiles a rule: the locations, and the checks that this rule and this configuration really need. */
+export function compileJudge (settings: Settings, codec: Codec, rule: Rule): Judge {
+  const { decodeLeeway, identityClaim, userLookupLoader } = settings
+  const hasUserLookup = userLookupLoader !== undefined
+  const locations = compileLocations(settings, rule.locations, rule.refresh)
+  const anonymous = anonymousState(hasUserLookup)
+  const checks = compileChecks(settings, rule)
+
+  function judge (request: FastifyRequest): Verdict | PromiseLike<Verdict> {
+    if (request.method === 'OPTIONS') return null
+    for (const extractor of locations.extractors) {
+      const token = extractor.read(request)
+      if (token === undefined) continue
+      const csrf = extractor.csrf?.(request)
+      const now = Date.now()
+      const verified = codec.verify(token, now)
+      return isPromise(verified)
+        ? verified.then((token) => judgeToken(request, extractor.location, csrf, now, token))
+        : judgeToken(request, extractor.location, csrf, now, verified)
+    }
+    if (!rule.optional) throw locations.absence(request)
+    setState(request, anonymous)
+    return null
+  }
+
+  function judgeToken (
+    request: FastifyRequest, location: TokenLocation, csrf: string | undefined, now: number, token: VerifiedToken
+  ): Verdict | PromiseLike<Verdict> {
+    const { header, payload } = token
+    if (csrf !== undefined) assertCsrf(token, csrf)
+    assertNotExpired(token, now, decodeLeeway)
+    const entry = new Case(request, location, now, header, payload, payload[identityClaim], hasUserLookup)
+    const pending = runChecks(checks, 0, entry)
+    return pending === undefined ? admit(entry) : pending.then(() => admit(entry))
+  }
+
+  return { needBody: locations.needBody, judge }
+}
+
+// The state is written last, so that a request is let in as a whole or not at all.
+function admit (entry: Case): Verdict {
+  setState(entry.request, entry)
+  return entry
+}
+
+function runChecks (checks: readonly Check[], from: number, entry: Case): undefined | PromiseLike<void> {
+  for (let i = from; i < checks.length; i++) {
+    const pending = checks[i]!(entry)
+    if (pending !== undefined) return pending.then(() => runChecks(checks, i + 1, entry))
+  }
+  return undefined
+}
+
+/**
+ * Checks the CSRF value of a double submit against the token's own.
+ *
+ * @throws {JwtDecodeError} where the token has none, {@link CsrfError} where it is another one.
+ */
+export function assertCsrf (token: VerifiedToken, given: string): void {
+  const { csrf } = token.payload
+  if (typeof csrf !== 'string') throw new JwtDecodeError('Missing claim: csrf', contextOf(token))
+  if (!isSameCsrfValue(csrf, given)) throw new CsrfError('CSRF double submit tokens do not match', contextOf(token))
+}
+
+/** @throws {ExpiredTokenError} with the header and the payload of the token. */
+export function assertNotExpired (token: VerifiedToken, now: number, leeway: number): void {
+  if (isExpired(token.payload as JwtPayload, now, leeway)) throw new ExpiredTokenError(undefined, contextOf(token))
+}
+
+function contextOf ({ header, payload }: VerifiedToken): { jwtHeader: DeepReadonly<JwtHeader>, jwtPayload: DeepReadonly<JwtPayload> } {
+  return { jwtHeader: header, jwtPayload: payload }
+}
+
+// The order is the contract's: type, fresh, revocation, claims, user.
+function compileChecks (settings: Settings, rule: Rule): Check[] {
+  const { tokenInBlocklistLoader, tokenVerificationLoader, userLookupLoader } = settings
+  const checks: Check[] = []
+  if (rule.verifyType) checks.push(rule.refresh ? assertRefresh : assertAccess)
+  if (rule.fresh) checks.push(assertFresh)
+  if (tokenInBlocklistLoader !== undefined && !rule.skipRevocationCheck) {
+    checks.push(ask(tokenInBlocklistLoader, 'tokenInBlocklistLoader', false, (entry) => new RevokedTokenError(undefined, entry)))
+  }
+  if (tokenVerificationLoader !== undefined) {
+    checks.push(ask(tokenVerificationLoader, 'tokenVerificationLoader', true, (entry) => new UserClaimsVerificationError(undefined, entry)))
+  }
+  if (userLookupLoader !== undefined) checks.push(loadUser(userLookupLoader))
+  return checks
+}
+
+function assertAccess (entry: Case): void {
+  const { type } = entry.jwtPayload
+  if (type === 'access') return
+  throw new WrongTokenError(`Only ${type === 'refresh' ? 'non-refresh' : 'access'} tokens are allowed`, entry)
+}
+
+function assertRefresh (entry: Case): void {
+  if (entry.jwtPayload['type'] !== 'refresh') throw new WrongTokenError('Only refresh tokens are allowed', entry)
+}
+
+function assertFresh (entry: Case): void {
+  const { fresh } = entry.jwtPayload
+  if (fresh === true || (typeof fresh === 'number' && fresh * 1000 > entry.now)) return
+  throw new FreshTokenRequiredError(undefined, entry)
+}
+
+// Only the one literal answer lets a request pass: a truthy something is a mistake, and a mistake is no permission.
+function ask (loader: TokenPredicate, name: string, pass: boolean, refusal: (entry: Case) => Error): Check {
+  function settle (entry: Case, answer: unknown): void {
+    if (answer === pass) return
+    if (typeof answer === 'boolean') throw refusal(entry)
+    throw new JwtUsageError(`${name} must return true or false, not ${answer === null ? 'null' : typeof answer}`)
+  }
+  return function askLoader (entry) {
+    const answer = loader(entry.jwtHeader, entry.jwtPayload, entry.request)
+    return isPromise(answer) ? answer.then((value) => settle(entry, value)) : settle(entry, answer)
+  }
+}
+
+function loadUser (loader: NonNullable<Settings['userLookupLoader']>): Check {
+  function settle (entry: Case, user: unknown): void {
+    if (user === null || user === undefined) throw new UserLookupError(`Error loading the user ${spell(entry.identity)}`, entry)
+    entry.user = user
+  }
+  return function askLoader (entry) {
+    const user = loader(entry.jwtHeader, entry.jwtPayload, entry.request)
+    return isPromise(user) ? user.then((value) => settle(entry, value)) : settle(entry, user)
+  }
+}
+
+function spell (identity: unknown): string {
+  return typeof identity === 'string' ? identity : JSON.stringify(identity)
+}

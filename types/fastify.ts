@@ -1,0 +1,28 @@
+import type { DeepReadonly, JwtHeader, JwtIdentityClaim, JwtPayload, JwtUser, TokenLocation } from './claims.js'
+import type { JwtInstanceMethods, JwtManager, VerifiedJwt } from './manager.js'
+import type { JwtRule } from './options.js'
+
+declare module 'fastify' {
+  interface FastifyInstance extends JwtInstanceMethods {
+    /** The manager of a namespace, or the unnamed one. @throws a usage error where this scope has none of that name. */
+    jwtManager (namespace?: string): JwtManager
+  }
+
+  interface FastifyRequest {
+    /** The payload of the token that let this request in; `{}` without a token on an optional route. */
+    readonly jwt: DeepReadonly<JwtPayload>
+    /** The header of that token; `{}` without one. */
+    readonly jwtHeader: DeepReadonly<JwtHeader>
+    /** The identity claim of that token; `null` without one. */
+    readonly jwtIdentity: JwtIdentityClaim | null
+    /** Where that token was found; `null` without one. */
+    readonly jwtLocation: TokenLocation | null
+    /** What `userLookupLoader` gave for that token; `null` without one. */
+    readonly currentUser: JwtUser | null
+    /** Judges this request as a guard would, and throws the typed errors; `null` for an anonymous request that may pass. */
+    verifyJwt (rule?: JwtRule): Promise<VerifiedJwt | null>
+  }
+}
+
+/** Marks that this file's additions to Fastify's types are part of the package. */
+export type FastifyJwtExtendedTypes = JwtManager

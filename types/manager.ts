@@ -1,0 +1,53 @@
+import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction, RequestPayload } from 'fastify'
+import type { DeepReadonly, JwtHeader, JwtIdentity, JwtPayload } from './claims.js'
+import type { CreateAccessTokenOptions, CreateRefreshTokenOptions, DecodeTokenOptions, JwtRule } from './options.js'
+
+// A route's own generics must not stand between it and a guard.
+/* eslint-disable @typescript-eslint/no-explicit-any */
+type AnyRequest = FastifyRequest<any, any, any, any, any, any, any, any>
+type AnyReply = FastifyReply<any, any, any, any, any, any, any, any>
+/* eslint-enable @typescript-eslint/no-explicit-any */
+
+/** The hook that `jwtRequired` returns: for `onRequest`, `preParsing`, `preValidation` or `preHandler`. */
+export interface JwtGuard {
+  (request: AnyRequest, reply: AnyReply, done: HookHandlerDoneFunction): void
+  (request: AnyRequest, reply: AnyReply, payload: RequestPayload, done: HookHandlerDoneFunction): void
+}
+
+/** What `verifyJwt` gives for a request that carries a good token. */
+export interface VerifiedJwt {
+  readonly jwtHeader: DeepReadonly<JwtHeader>
+  readonly jwtPayload: DeepReadonly<JwtPayload>
+}
+
+/** The methods of one configuration that an instance shows as its own, too. */
+export interface JwtInstanceMethods {
+  /**
+   * Makes an access token.
+   *
+   * @throws (rejects) with a usage error for an unknown option, an identity that makes no string `sub` (unless
+   * `verifySub` is off), claims that are no JSON, or where there is no signing key.
+   */
+  createAccessToken (identity: JwtIdentity, options?: CreateAccessTokenOptions): Promise<string>
+  /** Makes a refresh token, good for nothing but getting new access tokens. Rejects as `createAccessToken` does. */
+  createRefreshToken (identity: JwtIdentity, options?: CreateRefreshTokenOptions): Promise<string>
+  /** Makes a guard. @throws a usage error for anything that is not a rule. */
+  jwtRequired (rule?: JwtRule): JwtGuard
+  /**
+   * Verifies a token: its signature, its registered claims, and its CSRF value where one is given. Type, freshness and
+   * revocation are not looked at. Rejects with the typed errors.
+   */
+  decodeToken (token: string, options?: DecodeTokenOptions): Promise<DeepReadonly<JwtPayload>>
+  /** A token's header, with nothing verified. @throws JwtDecodeError for what is no token. */
+  getUnverifiedJwtHeaders (token: string): JwtHeader
+  /** The id of a token that verifies, or `null` where it has none. Rejects as `decodeToken` does. */
+  getJti (token: string): Promise<string | null>
+  /** The CSRF value of a token that verifies. Rejects as `decodeToken` does, and where the token has none. */
+  getCsrfToken (token: string): Promise<string>
+}
+
+/** All methods of one configuration. */
+export interface JwtManager extends JwtInstanceMethods {
+  /** Judges a request as a guard would, and throws the typed errors; `null` for an anonymous request that may pass. */
+  verifyJwt (request: FastifyRequest, rule?: JwtRule): Promise<VerifiedJwt | null>
+}

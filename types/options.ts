@@ -1,0 +1,215 @@
+import type { Buffer } from 'node:buffer'
+import type { JsonWebKey, KeyObject } from 'node:crypto'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type {
+  DeepReadonly, JwtAlgorithm, JwtHeader, JwtIdentity, JwtPayload, JwtUser, TokenLocation
+} from './claims.js'
+import type { JwtFailure } from './failure.js'
+
+/** A number of seconds, or a string with a unit such as `'15m'`, `'12h'`, `'30d'`. Whole seconds; never 0. */
+export type Duration = number | string
+
+/** An HMAC secret: its UTF-8 text or its bytes. */
+export type Secret = string | Buffer
+
+/** An asymmetric key: PEM text, PEM or DER bytes, a `KeyObject`, a JWK, or an encrypted key with its passphrase. */
+export type AsymmetricKey = string | Buffer | KeyObject | JsonWebKey | { key: string | Buffer, passphrase: string }
+
+/** What a key loader may return. */
+export type LoadedKey = Secret | AsymmetricKey
+
+type Awaitable<T> = T | Promise<T>
+
+/** A loader that answers a yes-or-no question about a verified token. Anything but a boolean is a 500. */
+export type TokenPredicate = (
+  jwtHeader: DeepReadonly<JwtHeader>, jwtPayload: DeepReadonly<JwtPayload>, request: FastifyRequest
+) => Awaitable<boolean>
+
+/**
+ * A loader that gives the body of an answer. The status is the error's unless the loader calls `reply.code()`;
+ * a loader that sent the reply itself returns `reply`. `undefined` leaves the default body.
+ */
+export type AnswerLoader = (error: JwtFailure, request: FastifyRequest, reply: FastifyReply) => unknown
+
+/** The options of the plugin. Each is checked when the plugin is registered; the object is never changed. */
+export interface JwtExtendedOptions {
+  /**
+   * The HMAC secret of the HS* algorithms, or a list: the first signs, all verify. One that is shorter than the
+   * hash (RFC 7518 §3.2: 32, 48, 64 bytes) makes a process warning, and an error with `NODE_ENV=production`.
+   */
+  secretKey?: Secret | Secret[] | undefined
+  /** Accept a secret shorter than its hash with `NODE_ENV=production`, too. @default false */
+  allowWeakKeys?: boolean | undefined
+  /** The signing key of the RS*, PS*, ES* and EdDSA algorithms. Alone, its public half verifies. */
+  privateKey?: AsymmetricKey | undefined
+  /** The verifying key, or a list: all verify. Alone, the application can verify but not issue. */
+  publicKey?: AsymmetricKey | AsymmetricKey[] | undefined
+  /** The algorithm that signs. @default 'HS256' */
+  algorithm?: JwtAlgorithm | undefined
+  /** The algorithms that verify; `algorithm` is always one of them. @default [algorithm] */
+  decodeAlgorithms?: JwtAlgorithm[] | undefined
+  /** Accepted audiences: a token must name one of them (RFC 7519 §4.1.3). */
+  decodeAudience?: string | string[] | undefined
+  /** Accepted issuers: a token must name one of them (RFC 7519 §4.1.1). */
+  decodeIssuer?: string | string[] | undefined
+  /** The `aud` claim of new tokens. */
+  encodeAudience?: string | string[] | undefined
+  /** The `iss` claim of new tokens. */
+  encodeIssuer?: string | undefined
+  /** Clock skew granted to `exp`, `nbf` and `iat`: seconds or a duration; finite, not negative. @default 0 */
+  decodeLeeway?: Duration | undefined
+  /** Give new tokens an `nbf` claim. @default true */
+  encodeNbf?: boolean | undefined
+  /** `sub` must be a string, in new tokens and in those that are read (RFC 7519 §4.1.2). @default true */
+  verifySub?: boolean | undefined
+  /** The claim that holds the identity. @default 'sub' */
+  identityClaim?: string | undefined
+  /** How long an access token lives; `false`: for ever. @default '15m' */
+  accessTokenExpires?: Duration | false | undefined
+  /** How long a refresh token lives; `false`: for ever. @default '30d' */
+  refreshTokenExpires?: Duration | false | undefined
+  /** The name of the message in the body of an answer. @default 'msg' */
+  errorMessageKey?: string | undefined
+  /** Statuses as Flask-JWT-Extended has them, or as RFC 6750 §3.1 has them. @default 'flask' */
+  errorProfile?: 'flask' | 'rfc6750' | undefined
+  /** A guard hands its errors to the application's error handler instead of answering. @default false */
+  throwErrors?: boolean | undefined
+  /** Where tokens are looked for; the order is the precedence. @default 'headers' */
+  tokenLocation?: TokenLocation | TokenLocation[] | undefined
+  /** The header that carries the token. @default 'Authorization' */
+  headerName?: string | undefined
+  /** The scheme in front of the token; `''`: the bare token. @default 'Bearer' */
+  headerType?: string | undefined
+  /** The query parameter that carries the token. @default 'jwt' */
+  queryStringName?: string | undefined
+  /** What stands in front of the token in the query parameter. @default '' */
+  queryStringValuePrefix?: string | undefined
+  /** The member of a JSON body that carries an access token. @default 'access_token' */
+  jsonKey?: string | undefined
+  /** The member of a JSON body that carries a refresh token. @default 'refresh_token' */
+  refreshJsonKey?: string | undefined
+  /** @default 'access_token_cookie' */
+  accessCookieName?: string | undefined
+  /** @default 'refresh_token_cookie' */
+  refreshCookieName?: string | undefined
+  /** @default '/' */
+  accessCookiePath?: string | undefined
+  /** @default '/' */
+  refreshCookiePath?: string | undefined
+  /** The `Domain` of all cookies; absent: the host that set them. */
+  cookieDomain?: string | undefined
+  /** Cookies travel over https only (browsers make an exception for localhost). @default true */
+  cookieSecure?: boolean | undefined
+  /** `'None'` needs `cookieSecure`; `false`: no attribute. @default 'Lax' */
+  cookieSameSite?: 'Strict' | 'Lax' | 'None' | false | undefined
+  /** Cookies partitioned by top-level site (CHIPS); needs `cookieSecure`. @default false */
+  cookiePartitioned?: boolean | undefined
+  /** Cookies end with the browser's session; `false`: they last a year. @default true */
+  sessionCookie?: boolean | undefined
+  /** Protect cookies by a CSRF double submit; tokens carry a `csrf` claim. @default true */
+  cookieCsrfProtect?: boolean | undefined
+  /** The methods that need the CSRF value. @default ['POST', 'PUT', 'PATCH', 'DELETE'] */
+  csrfMethods?: string[] | undefined
+  /** Set the CSRF value in a cookie that scripts can read. @default true */
+  csrfInCookies?: boolean | undefined
+  /** Look for the CSRF value in a form's field, too. @default false */
+  csrfCheckForm?: boolean | undefined
+  /** @default 'csrf_access_token' */
+  accessCsrfCookieName?: string | undefined
+  /** @default 'csrf_refresh_token' */
+  refreshCsrfCookieName?: string | undefined
+  /** @default '/' */
+  accessCsrfCookiePath?: string | undefined
+  /** @default '/' */
+  refreshCsrfCookiePath?: string | undefined
+  /** @default 'X-CSRF-TOKEN' */
+  accessCsrfHeaderName?: string | undefined
+  /** @default 'X-CSRF-TOKEN' */
+  refreshCsrfHeaderName?: string | undefined
+  /** @default 'csrf_token' */
+  accessCsrfFieldName?: string | undefined
+  /** @default 'csrf_token' */
+  refreshCsrfFieldName?: string | undefined
+  /** How many verified tokens are kept, so that their signature need not be verified again; `false`: none. @default 5000 */
+  verifyCache?: number | false | undefined
+  /** The name of a second manager in the same scope: `app.jwtManager(name)`. */
+  namespace?: string | undefined
+
+  /** The identity, as it goes into the identity claim. @default the identity itself */
+  userIdentityLoader?: ((identity: JwtIdentity) => unknown) | undefined
+  /** Claims for each new token; those given per call win. */
+  additionalClaimsLoader?: ((identity: JwtIdentity) => Awaitable<Partial<JwtPayload>>) | undefined
+  /** Header parameters for each new token; those given per call win. */
+  additionalHeadersLoader?: ((identity: JwtIdentity) => Awaitable<JwtHeader>) | undefined
+  /** The key that signs a token. */
+  encodeKeyLoader?: ((identity: JwtIdentity) => Awaitable<LoadedKey>) | undefined
+  /**
+   * The key that verifies a token, chosen by its unverified header and payload. The accepted algorithms stay the
+   * configured ones. To refuse a token, throw a `JwtDecodeError`; returning no key is a 500.
+   */
+  decodeKeyLoader?: ((
+    unverifiedHeader: DeepReadonly<JwtHeader>, unverifiedPayload: DeepReadonly<JwtPayload>
+  ) => Awaitable<LoadedKey>) | undefined
+  /** The user of a verified token, for `request.currentUser`; `null` or `undefined`: 401. */
+  userLookupLoader?: ((
+    jwtHeader: DeepReadonly<JwtHeader>, jwtPayload: DeepReadonly<JwtPayload>, request: FastifyRequest
+  ) => Awaitable<JwtUser | null | undefined>) | undefined
+  /** `true`: the token is revoked. */
+  tokenInBlocklistLoader?: TokenPredicate | undefined
+  /** `false`: the token's claims are refused. */
+  tokenVerificationLoader?: TokenPredicate | undefined
+  /** Answers an expired token. */
+  expiredTokenLoader?: AnswerLoader | undefined
+  /** Answers a token that is malformed, forged or of the wrong type, and a malformed header or query parameter. */
+  invalidTokenLoader?: AnswerLoader | undefined
+  /** Answers a token that is not fresh where a fresh one is needed. */
+  needsFreshTokenLoader?: AnswerLoader | undefined
+  /** Answers a revoked token. */
+  revokedTokenLoader?: AnswerLoader | undefined
+  /** Answers a token that `tokenVerificationLoader` refused. */
+  tokenVerificationFailedLoader?: AnswerLoader | undefined
+  /** Answers a request without a token, or without its CSRF value. */
+  unauthorizedLoader?: AnswerLoader | undefined
+  /** Answers a token whose user `userLookupLoader` did not find. */
+  userLookupErrorLoader?: AnswerLoader | undefined
+}
+
+/** What a guard asks of a request. */
+export interface JwtRule {
+  /** Let a request without any token pass. A bad token is refused all the same. @default false */
+  optional?: boolean | undefined
+  /** Take only a fresh token. @default false */
+  fresh?: boolean | undefined
+  /** Take only a refresh token. @default false: only an access token */
+  refresh?: boolean | undefined
+  /** Where this guard looks for the token, instead of `tokenLocation`. */
+  locations?: TokenLocation | TokenLocation[] | undefined
+  /** Check the token's type; `false`: any. @default true */
+  verifyType?: boolean | undefined
+  /** Do not ask whether the token is revoked. @default false */
+  skipRevocationCheck?: boolean | undefined
+}
+
+/** What `createRefreshToken` takes besides the identity. */
+export interface CreateRefreshTokenOptions {
+  /** How long the token lives; `false`: for ever; a negative duration: expired already. @default refreshTokenExpires */
+  expiresDelta?: Duration | false | undefined
+  /** Claims of this token; they win over every default claim, but cannot turn one kind of token into the other. */
+  additionalClaims?: Partial<JwtPayload> | undefined
+  /** Header parameters of this token; `alg` is not one of them. */
+  additionalHeaders?: JwtHeader | undefined
+}
+
+/** What `createAccessToken` takes besides the identity. */
+export interface CreateAccessTokenOptions extends CreateRefreshTokenOptions {
+  /** Fresh, or fresh for so long; a negative duration: stale already. @default false */
+  fresh?: boolean | Duration | undefined
+}
+
+/** What `decodeToken` takes besides the token. */
+export interface DecodeTokenOptions {
+  /** The CSRF value that came with the token: it must be the one in the token. */
+  csrfValue?: string | undefined
+  /** Do not look at `exp`. @default false */
+  allowExpired?: boolean | undefined
+}
