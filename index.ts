@@ -1,9 +1,9 @@
-import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
 import { assertBodyIsThere } from './lib/guard.js'
 import { kState, requestGetters } from './lib/request-state.js'
 import { addManager, findManager, findManagerOf } from './lib/scope.js'
-import type { JwtExtendedOptions, JwtRule } from './types/options.js'
+import type { JwtExtendedOptions, JwtRule, SetCookiesOptions, UnsetCookiesOptions } from './types/options.js'
 
 const plugin: FastifyPluginAsync<JwtExtendedOptions> = async function jwtExtended (scope, options) {
   const { manager, namespace } = addManager(scope, options)
@@ -25,6 +25,21 @@ const plugin: FastifyPluginAsync<JwtExtendedOptions> = async function jwtExtende
   for (const [name, getter] of Object.entries(requestGetters)) scope.decorateRequest(name, { getter })
   scope.decorateRequest('verifyJwt', function (this: FastifyRequest, rule?: JwtRule) {
     return findManagerOf(this).verifyJwt(this, rule)
+  })
+  scope.decorateReply('setAccessCookies', function (this: FastifyReply, token: string, options?: SetCookiesOptions) {
+    return findManagerOf(this).setAccessCookies(this, token, options)
+  })
+  scope.decorateReply('setRefreshCookies', function (this: FastifyReply, token: string, options?: SetCookiesOptions) {
+    return findManagerOf(this).setRefreshCookies(this, token, options)
+  })
+  scope.decorateReply('unsetJwtCookies', function (this: FastifyReply, options?: UnsetCookiesOptions) {
+    return findManagerOf(this).unsetJwtCookies(this, options)
+  })
+  scope.decorateReply('unsetAccessCookies', function (this: FastifyReply, options?: UnsetCookiesOptions) {
+    return findManagerOf(this).unsetAccessCookies(this, options)
+  })
+  scope.decorateReply('unsetRefreshCookies', function (this: FastifyReply, options?: UnsetCookiesOptions) {
+    return findManagerOf(this).unsetRefreshCookies(this, options)
   })
   scope.addHook('onRoute', assertBodyIsThere)
 }

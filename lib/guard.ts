@@ -4,11 +4,12 @@ import type { Answer } from './answer.js'
 import { isPromise } from './awaitable.js'
 import { JwtUsageError } from './errors.js'
 import type { Judge, Verdict } from './judge.js'
+import { markPrivate } from './query-answer.js'
 
 const bodyReaders = new WeakSet<object>()
 
 /** Makes the hook that lets a request in or answers it. With synchronous parts only, no promise is made. */
-export function createGuard ({ judge, needBody }: Judge, answer: Answer): JwtGuard {
+export function createGuard ({ judge, needBody, readsQuery }: Judge, answer: Answer): JwtGuard {
   function guard (
     request: FastifyRequest, reply: FastifyReply, third: HookHandlerDoneFunction | RequestPayload, fourth?: HookHandlerDoneFunction
   ): void {
@@ -22,9 +23,21 @@ export function createGuard ({ judge, needBody }: Judge, answer: Answer): JwtGua
       return
     }
     // `done` runs the rest of the request: it must not be called inside the `try`.
-    if (isPromise(verdict)) verdict.then(() => { done() }, (error: unknown) => { answer(error, request, reply, done) })
-    else done()
+    if (isPromise(verdict)) {
+      verdict.then(
+        (settled) => { admit(settled, reply, done) },
+        (error: unknown) => { answer(error, request, reply, done) }
+      )
+    } else {
+      admit(verdict, reply, done)
+    }
   }
+
+  function admit (verdict: Verdict, reply: FastifyReply, done: HookHandlerDoneFunction): void {
+    if (readsQuery && verdict !== null && verdict.location === 'query_string') markPrivate(reply)
+    done()
+  }
+
   if (needBody) bodyReaders.add(guard)
   return guard
 }

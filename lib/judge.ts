@@ -14,12 +14,19 @@ import { anonymousState, setState, type RequestState } from './request-state.js'
 import type { Rule } from './rule.js'
 import type { Settings } from './settings.js'
 
-/** The header and payload of a request that passed, or `null` where there was none to judge. */
-export type Verdict = { jwtHeader: DeepReadonly<JwtHeader>, jwtPayload: DeepReadonly<JwtPayload> } | null
+/** The token of a request that passed, or `null` where there was none to judge. */
+export type Verdict = {
+  readonly jwtHeader: DeepReadonly<JwtHeader>
+  readonly jwtPayload: DeepReadonly<JwtPayload>
+  readonly location: TokenLocation
+} | null
 
 /** Judges requests by one rule. */
 export interface Judge {
+  /** Whether a location reads the body, which hooks before `preValidation` do not have. */
   readonly needBody: boolean
+  /** Whether a token may come in the URL. */
+  readonly readsQuery: boolean
   /** Throws, or rejects with, the error that refuses the request. A promise only where something had to be waited for. */
   judge (request: FastifyRequest): Verdict | PromiseLike<Verdict>
 }
@@ -77,7 +84,7 @@ export function compileJudge (settings: Settings, codec: Codec, rule: Rule): Jud
     return pending === undefined ? admit(entry) : pending.then(() => admit(entry))
   }
 
-  return { needBody: locations.needBody, judge }
+  return { needBody: locations.needBody, readsQuery: rule.locations.includes('query_string'), judge }
 }
 
 // The state is written last, so that a request is let in as a whole or not at all.

@@ -1,6 +1,7 @@
 import type { JwtManager } from '../types/manager.js'
 import { createAnswer } from './answer.js'
 import { createCodec } from './codec.js'
+import { createCookieWriter } from './cookies.js'
 import { applyProfile, JwtDecodeError, JwtError, JwtUsageError } from './errors.js'
 import { createGuard } from './guard.js'
 import { createIssuer } from './issue.js'
@@ -17,6 +18,7 @@ export function createManager (options: unknown): { namespace: string | undefine
   const settings = readSettings(options)
   const codec = createCodec(settings, readKeyring(settings))
   const { createAccessToken, createRefreshToken } = createIssuer(settings, codec)
+  const cookies = createCookieWriter(settings, codec)
   const answer = createAnswer(settings)
   const judges = new Map<string, Judge>()
 
@@ -86,6 +88,12 @@ export function createManager (options: unknown): { namespace: string | undefine
       if (typeof csrf !== 'string') throw dress(new JwtDecodeError('Missing claim: csrf'))
       return csrf
     },
+
+    setAccessCookies: (reply, token, options) => cookies.set(reply, 'access', token, options),
+    setRefreshCookies: (reply, token, options) => cookies.set(reply, 'refresh', token, options),
+    unsetJwtCookies: (reply, options) => cookies.unset(reply, ['access', 'refresh'], options),
+    unsetAccessCookies: (reply, options) => cookies.unset(reply, ['access'], options),
+    unsetRefreshCookies: (reply, options) => cookies.unset(reply, ['refresh'], options),
   }
   return { namespace: settings.namespace, manager: Object.freeze(manager) }
 }

@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { JwtManager } from '../types/manager.js'
 import { JwtUsageError } from './errors.js'
 import { createManager } from './manager.js'
@@ -21,9 +21,9 @@ export function findManager (scope: FastifyInstance, namespace: string | undefin
     : `There is no JWT manager of the namespace '${namespace}' here`)
 }
 
-/** The manager that rules where a request's route was declared. */
-export function findManagerOf (request: FastifyRequest): JwtManager {
-  return findManager(request.server, undefined)
+/** The manager that rules where the route of a request or a reply was declared. */
+export function findManagerOf (owner: FastifyRequest | FastifyReply): JwtManager {
+  return findManager(owner.server, undefined)
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { DeepReadonly, JwtHeader, JwtIdentityClaim, JwtPayload, JwtUser, TokenLocation } from './claims.js'
 import type { JwtInstanceMethods, JwtManager, VerifiedJwt } from './manager.js'
-import type { JwtRule } from './options.js'
+import type { JwtRule, SetCookiesOptions, UnsetCookiesOptions } from './options.js'
 
 declare module 'fastify' {
   interface FastifyInstance extends JwtInstanceMethods {
@@ -21,6 +21,24 @@ declare module 'fastify' {
     readonly currentUser: JwtUser | null
     /** Judges this request as a guard would, and throws the typed errors; `null` for an anonymous request that may pass. */
     verifyJwt (rule?: JwtRule): Promise<VerifiedJwt | null>
+  }
+
+  interface FastifyReply {
+    /**
+     * Puts an access token into its cookie, and its CSRF value into one that scripts can read. Synchronous; the answer
+     * carries `Cache-Control: no-store` unless it has its own.
+     *
+     * @throws a usage error for a token without `csrf` claim (with `cookieCsrfProtect`), or a cookie over 4,096 bytes
+     */
+    setAccessCookies (token: string, options?: SetCookiesOptions): this
+    /** Puts a refresh token into its cookie, as `setAccessCookies` does an access token. */
+    setRefreshCookies (token: string, options?: SetCookiesOptions): this
+    /** Clears the access and refresh cookies and their CSRF cookies. */
+    unsetJwtCookies (options?: UnsetCookiesOptions): this
+    /** Clears the access cookie and its CSRF cookie. */
+    unsetAccessCookies (options?: UnsetCookiesOptions): this
+    /** Clears the refresh cookie and its CSRF cookie. */
+    unsetRefreshCookies (options?: UnsetCookiesOptions): this
   }
 }
 

@@ -1,6 +1,8 @@
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction, RequestPayload } from 'fastify'
 import type { DeepReadonly, JwtHeader, JwtIdentity, JwtPayload } from './claims.js'
-import type { CreateAccessTokenOptions, CreateRefreshTokenOptions, DecodeTokenOptions, JwtRule } from './options.js'
+import type {
+  CreateAccessTokenOptions, CreateRefreshTokenOptions, DecodeTokenOptions, JwtRule, SetCookiesOptions, UnsetCookiesOptions
+} from './options.js'
 
 // A route's own generics must not stand between it and a guard.
 /* eslint-disable @typescript-eslint/no-explicit-any */
@@ -50,4 +52,14 @@ export interface JwtInstanceMethods {
 export interface JwtManager extends JwtInstanceMethods {
   /** Judges a request as a guard would, and throws the typed errors; `null` for an anonymous request that may pass. */
   verifyJwt (request: FastifyRequest, rule?: JwtRule): Promise<VerifiedJwt | null>
+  /** As `reply.setAccessCookies`. */
+  setAccessCookies (reply: AnyReply, token: string, options?: SetCookiesOptions): FastifyReply
+  /** As `reply.setRefreshCookies`. */
+  setRefreshCookies (reply: AnyReply, token: string, options?: SetCookiesOptions): FastifyReply
+  /** As `reply.unsetJwtCookies`. */
+  unsetJwtCookies (reply: AnyReply, options?: UnsetCookiesOptions): FastifyReply
+  /** As `reply.unsetAccessCookies`. */
+  unsetAccessCookies (reply: AnyReply, options?: UnsetCookiesOptions): FastifyReply
+  /** As `reply.unsetRefreshCookies`. */
+  unsetRefreshCookies (reply: AnyReply, options?: UnsetCookiesOptions): FastifyReply
 }

@@ -213,3 +213,17 @@ export interface DecodeTokenOptions {
   /** Do not look at `exp`. @default false */
   allowExpired?: boolean | undefined
 }
+
+/** What the methods that set token cookies take besides the token. */
+export interface SetCookiesOptions {
+  /** How long the cookies last: seconds, 0 included, or a duration. @default the browser's session, or a year */
+  maxAge?: Duration | undefined
+  /** The `Domain` of these cookies. @default cookieDomain */
+  domain?: string | undefined
+}
+
+/** What the methods that take cookies out take. */
+export interface UnsetCookiesOptions {
+  /** The `Domain` that the cookies were set with. @default cookieDomain */
+  domain?: string | undefined
+}

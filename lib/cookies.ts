@@ -1,0 +1,122 @@
+import { stringifySetCookie, type SerializeOptions } from 'cookie'
+import type { FastifyReply } from 'fastify'
+import type { TokenType } from '../types/claims.js'
+import type { SetCookiesOptions, UnsetCookiesOptions } from '../types/options.js'
+import type { Codec } from './codec.js'
+import { toSeconds } from './durations.js'
+import { JwtUsageError } from './errors.js'
+import { cookieDomain } from './kinds.js'
+import { assertKnownNames } from './names.js'
+import { isMarkedPrivate } from './query-answer.js'
+import type { Settings } from './settings.js'
+
+/** Puts tokens into cookies, and takes them out again. Synchronous; each gives the reply back. */
+export interface CookieWriter {
+  set (reply: FastifyReply, type: TokenType, token: string, options?: SetCookiesOptions): FastifyReply
+  unset (reply: FastifyReply, types: readonly TokenType[], options?: UnsetCookiesOptions): FastifyReply
+}
+
+interface CookieNames {
+  readonly name: string
+  readonly path: string
+  readonly csrfName: string
+  readonly csrfPath: string
+}
+
+// RFC 6265bis §5.6: what a browser stores of a name and its value. It drops a longer cookie in silence.
+const MOST_BYTES = 4096
+const ONE_YEAR = 31_540_000
+
+/** Makes the cookies of a configuration. */
+export function createCookieWriter (settings: Settings, codec: Codec): CookieWriter {
+  const names: Readonly<Record<TokenType, CookieNames>> = {
+    access: {
+      name: settings.accessCookieName,
+      path: settings.accessCookiePath,
+      csrfName: settings.accessCsrfCookieName,
+      csrfPath: settings.accessCsrfCookiePath,
+    },
+    refresh: {
+      name: settings.refreshCookieName,
+      path: settings.refreshCookiePath,
+      csrfName: settings.refreshCsrfCookieName,
+      csrfPath: settings.refreshCsrfCookiePath,
+    },
+  }
+  const hasCsrfCookie = settings.cookieCsrfProtect && settings.csrfInCookies
+  const attributes: SerializeOptions = {
+    secure: settings.cookieSecure,
+    partitioned: settings.cookiePartitioned,
+    ...(settings.cookieSameSite !== false && { sameSite: settings.cookieSameSite.toLowerCase() as Lowercase<'Strict' | 'Lax' | 'None'> }),
+    ...(settings.cookieDomain !== undefined && { domain: settings.cookieDomain }),
+  }
+
+  function add (reply: FastifyReply, name: string, value: string, more: SerializeOptions): void {
+    if (more.domain !== undefined && /^__host-/i.test(name)) {
+      throw new JwtUsageError(`The cookie ${name} allows no domain: browsers refuse a __Host- cookie with one`)
+    }
+    const line = stringifySetCookie(name, value, { ...attributes, ...more })
+    const bytes = line.indexOf(';') - '='.length
+    if (bytes > MOST_BYTES) {
+      throw new JwtUsageError(
+        `The cookie ${name} would have ${bytes} bytes, and browsers keep ${MOST_BYTES}; ` +
+        'put fewer claims into the token, and load the rest by userLookupLoader'
+      )
+    }
+    reply.header('Set-Cookie', line)
+  }
+
+  function csrfOf (token: string): string | undefined {
+    if (!settings.cookieCsrfProtect) return undefined
+    const { csrf } = codec.decode(token).payload
+    if (typeof csrf === 'string') return csrf
+    throw new JwtUsageError(
+      'The token has no csrf claim, so no cookie can protect it; make it with cookieCsrfProtect: true, or register with cookieCsrfProtect: false'
+    )
+  }
+
+  return {
+    set (reply, type, token, options = {}) {
+      assertKnownNames(options, ['maxAge', 'domain'], `${type} cookies`)
+      if (typeof token !== 'string' || token === '') throw new JwtUsageError('A token cookie needs a token')
+      const maxAge = readMaxAge(options.maxAge) ?? (settings.sessionCookie ? undefined : ONE_YEAR)
+      const more: SerializeOptions = { ...readDomain(options.domain), ...(maxAge !== undefined && { maxAge }) }
+      const csrf = csrfOf(token)
+      const { name, path, csrfName, csrfPath } = names[type]
+      add(reply, name, token, { ...more, path, httpOnly: true })
+      if (hasCsrfCookie) add(reply, csrfName, csrf!, { ...more, path: csrfPath })
+      forbidStoring(reply)
+      return reply
+    },
+
+    unset (reply, types, options = {}) {
+      assertKnownNames(options, ['domain'], 'unsetting cookies')
+      const more: SerializeOptions = { ...readDomain(options.domain), maxAge: 0, expires: new Date(0) }
+      for (const type of types) {
+        const { name, path, csrfName, csrfPath } = names[type]
+        add(reply, name, '', { ...more, path, httpOnly: true })
+        if (hasCsrfCookie) add(reply, csrfName, '', { ...more, path: csrfPath })
+      }
+      return reply
+    },
+  }
+}
+
+function readMaxAge (maxAge: unknown): number | undefined {
+  if (maxAge === undefined) return undefined
+  const seconds = maxAge === 0 ? 0 : toSeconds(maxAge)
+  if (seconds === undefined || seconds < 0) throw new JwtUsageError("maxAge must be whole seconds, 0 or more, or text such as '30d'")
+  return seconds
+}
+
+function readDomain (domain: unknown): { domain?: string } {
+  if (domain === undefined) return {}
+  const read = cookieDomain.read(domain)
+  if (read === undefined) throw new JwtUsageError(`domain must be ${cookieDomain.takes}`)
+  return { domain: read }
+}
+
+// A token that a cache keeps is a token that the next user may get (RFC 9111 §7.3).
+function forbidStoring (reply: FastifyReply): void {
+  if (!reply.hasHeader('Cache-Control') || isMarkedPrivate(reply)) reply.header('Cache-Control', 'no-store')
+}
