@@ -72,7 +72,7 @@ export interface RegisteredClaims {
 }
 
 /** A token's payload: the registered claims and the application's own. */
-export type JwtPayload = Omit<RegisteredClaims, keyof JwtClaims> & JwtClaims
+export type JwtPayload = string extends keyof JwtClaims ? RegisteredClaims & JwtClaims : Omit<RegisteredClaims, keyof JwtClaims> & JwtClaims
 
 /** A header and a payload as they reach the application: frozen, all the way down. */
 export type DeepReadonly<T> = T extends (infer Item)[]
