@@ -1,4 +1,4 @@
-import type { JwtHeader, JwtPayload } from '../types/claims.js'
+import type { DeepReadonly, JwtHeader, JwtPayload } from '../types/claims.js'
 import { JwtDecodeError } from './errors.js'
 import type { Settings } from './settings.js'
 
@@ -37,13 +37,13 @@ export function createClaimsPolicy (settings: Settings): ClaimsPolicy {
 }
 
 /** Whether a token is not valid yet by the clock of now; for one whose claims were judged before. */
-export function isTooEarly (payload: JwtPayload, now: number, leeway: number): boolean {
-  return payload['nbf'] !== undefined && (payload['nbf'] as number) * 1000 > now + leeway * 1000
+export function isTooEarly (payload: DeepReadonly<JwtPayload>, now: number, leeway: number): boolean {
+  return payload.nbf !== undefined && payload.nbf * 1000 > now + leeway * 1000
 }
 
 /** Whether a token has expired. A time equal to now has (RFC 7519 §4.1.4). */
-export function isExpired (payload: JwtPayload, now: number, leeway: number): boolean {
-  return payload['exp'] !== undefined && (payload['exp'] as number) * 1000 <= now - leeway * 1000
+export function isExpired (payload: DeepReadonly<JwtPayload>, now: number, leeway: number): boolean {
+  return payload.exp !== undefined && payload.exp * 1000 <= now - leeway * 1000
 }
 
 /**

@@ -42,12 +42,12 @@ export function createIssuer (settings: Settings, codec: Codec): Issuer {
     const claims: JwtPayload = {
       fresh: readFresh(options.fresh, now), iat: now, jti: randomUUID(), type, [settings.identityClaim]: subject,
     }
-    if (settings.encodeNbf) claims['nbf'] = now
-    if (settings.cookieCsrfProtect) claims['csrf'] = createCsrfValue()
-    if (settings.encodeAudience !== undefined) claims['aud'] = settings.encodeAudience
-    if (settings.encodeIssuer !== undefined) claims['iss'] = settings.encodeIssuer
+    if (settings.encodeNbf) claims.nbf = now
+    if (settings.cookieCsrfProtect) claims.csrf = createCsrfValue()
+    if (settings.encodeAudience !== undefined) claims.aud = settings.encodeAudience as string | string[]
+    if (settings.encodeIssuer !== undefined) claims.iss = settings.encodeIssuer
     const expires = readExpiry(options.expiresDelta, lifetime)
-    if (expires !== false) claims['exp'] = now + expires
+    if (expires !== false) claims.exp = now + expires
     addAll(claims, loadedClaims, 'additionalClaimsLoader')
     addAll(claims, options.additionalClaims, 'additionalClaims')
     assertClaims(claims, type, settings)
@@ -109,14 +109,14 @@ const TIMES = ['exp', 'nbf', 'iat'] as const
 
 function assertClaims (claims: JwtPayload, type: TokenType, settings: Settings): void {
   const other: TokenType = type === 'access' ? 'refresh' : 'access'
-  if (claims['type'] === other) {
+  if (claims.type === other) {
     throw new JwtUsageError(`additional claims must not turn this ${type} token into one of the type '${other}'`)
   }
   const identity = claims[settings.identityClaim]
   if (identity === undefined || identity === null) {
     throw new JwtUsageError('A token needs an identity: give createAccessToken one, and let userIdentityLoader return one')
   }
-  if (settings.verifySub && claims['sub'] !== undefined && typeof claims['sub'] !== 'string') {
+  if (settings.verifySub && claims.sub !== undefined && typeof claims.sub !== 'string') {
     throw new JwtUsageError(
       "The claim 'sub' must be a string (RFC 7519 §4.1.2): give a string, or a userIdentityLoader that makes one of the identity"
     )

@@ -64,8 +64,9 @@ export function compileJudge (settings: Settings, codec: Codec, rule: Rule): Jud
       const csrf = extractor.csrf?.(request)
       const now = Date.now()
       const verified = codec.verify(token, now)
+      // Waiting for a key took time.
       return isPromise(verified)
-        ? verified.then((token) => judgeToken(request, extractor.location, csrf, now, token))
+        ? verified.then((token) => judgeToken(request, extractor.location, csrf, Date.now(), token))
         : judgeToken(request, extractor.location, csrf, now, verified)
     }
     if (!rule.optional) throw locations.absence(request)
@@ -114,7 +115,7 @@ export function assertCsrf (token: VerifiedToken, given: string): void {
 
 /** @throws {ExpiredTokenError} with the header and the payload of the token. */
 export function assertNotExpired (token: VerifiedToken, now: number, leeway: number): void {
-  if (isExpired(token.payload as JwtPayload, now, leeway)) throw new ExpiredTokenError(undefined, contextOf(token))
+  if (isExpired(token.payload, now, leeway)) throw new ExpiredTokenError(undefined, contextOf(token))
 }
 
 function contextOf ({ header, payload }: VerifiedToken): { jwtHeader: DeepReadonly<JwtHeader>, jwtPayload: DeepReadonly<JwtPayload> } {
@@ -144,7 +145,7 @@ function assertAccess (entry: Case): void {
 }
 
 function assertRefresh (entry: Case): void {
-  if (entry.jwtPayload['type'] !== 'refresh') throw new WrongTokenError('Only refresh tokens are allowed', entry)
+  if (entry.jwtPayload.type !== 'refresh') throw new WrongTokenError('Only refresh tokens are allowed', entry)
 }
 
 function assertFresh (entry: Case): void {

@@ -80,7 +80,7 @@ export function createManager (options: unknown): { namespace: string | undefine
     },
 
     async getJti (token) {
-      return (await manager.decodeToken(token))['jti'] as string | null
+      return (await manager.decodeToken(token)).jti ?? null
     },
 
     async getCsrfToken (token) {
