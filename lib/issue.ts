@@ -16,8 +16,12 @@ export interface Issuer {
   createRefreshToken (identity: JwtIdentity, options?: CreateRefreshTokenOptions): Promise<string>
 }
 
-const REFRESH_OPTIONS = ['expiresDelta', 'additionalClaims', 'additionalHeaders']
-const ACCESS_OPTIONS = ['fresh', ...REFRESH_OPTIONS]
+const NO_OPTIONS: CreateAccessTokenOptions = Object.freeze({})
+
+const OPTIONS = {
+  access: { method: 'createAccessToken', names: ['fresh', 'expiresDelta', 'additionalClaims', 'additionalHeaders'] },
+  refresh: { method: 'createRefreshToken', names: ['expiresDelta', 'additionalClaims', 'additionalHeaders'] },
+} as const satisfies Record<TokenType, unknown>
 
 /** Makes the issuer of a configuration. */
 export function createIssuer (settings: Settings, codec: Codec): Issuer {
@@ -26,6 +30,7 @@ export function createIssuer (settings: Settings, codec: Codec): Issuer {
   async function issue (
     type: TokenType, identity: JwtIdentity, options: CreateAccessTokenOptions, lifetime: number | false
   ): Promise<string> {
+    if (options !== NO_OPTIONS) assertKnownNames(options, OPTIONS[type].names, OPTIONS[type].method)
     let sign = codec.signer
     if (encodeKeyLoader !== undefined) {
       const key = encodeKeyLoader(identity)
@@ -55,14 +60,8 @@ export function createIssuer (settings: Settings, codec: Codec): Issuer {
   }
 
   return {
-    async createAccessToken (identity, options = {}) {
-      assertKnownNames(options, ACCESS_OPTIONS, 'createAccessToken')
-      return await issue('access', identity, options, settings.accessTokenExpires)
-    },
-    async createRefreshToken (identity, options = {}) {
-      assertKnownNames(options, REFRESH_OPTIONS, 'createRefreshToken')
-      return await issue('refresh', identity, options, settings.refreshTokenExpires)
-    },
+    createAccessToken: (identity, options = NO_OPTIONS) => issue('access', identity, options, settings.accessTokenExpires),
+    createRefreshToken: (identity, options = NO_OPTIONS) => issue('refresh', identity, options, settings.refreshTokenExpires),
   }
 }
 
@@ -121,7 +120,7 @@ function assertClaims (claims: JwtPayload, type: TokenType, settings: Settings):
       "The claim 'sub' must be a string (RFC 7519 §4.1.2): give a string, or a userIdentityLoader that makes one of the identity"
     )
   }
-  assertJson(identity, `The identity claim '${settings.identityClaim}'`)
+  if (typeof identity !== 'string') assertJson(identity, `The identity claim '${settings.identityClaim}'`)
   for (const name of TIMES) {
     const time: unknown = claims[name]
     // The signer would drop a 0 or null in silence, and with it the expiry.
