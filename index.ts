@@ -1,12 +1,13 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
 import { assertBodyIsThere } from './lib/guard.js'
-import { kState, requestGetters } from './lib/request-state.js'
+import { kState, refreshRequest, requestGetters, revokeRequest } from './lib/request-state.js'
 import { addManager, findManager, findManagerOf } from './lib/scope.js'
 import type { JwtExtendedOptions, JwtRule, SetCookiesOptions, UnsetCookiesOptions } from './types/options.js'
+import type { RefreshTokensOptions, TokenPair } from './types/sessions.js'
 
 const plugin: FastifyPluginAsync<JwtExtendedOptions> = async function jwtExtended (scope, options) {
-  const { manager, namespace } = addManager(scope, options)
+  const { manager, namespace, hasStore } = addManager(scope, options)
   if (namespace === undefined) {
     scope.decorate('createAccessToken', manager.createAccessToken)
     scope.decorate('createRefreshToken', manager.createRefreshToken)
@@ -15,6 +16,25 @@ const plugin: FastifyPluginAsync<JwtExtendedOptions> = async function jwtExtende
     scope.decorate('getUnverifiedJwtHeaders', manager.getUnverifiedJwtHeaders)
     scope.decorate('getJti', manager.getJti)
     scope.decorate('getCsrfToken', manager.getCsrfToken)
+    if (hasStore) {
+      scope.decorate('createTokenPair', manager.createTokenPair)
+      scope.decorate('refreshTokens', manager.refreshTokens)
+      scope.decorate('revokeToken', manager.revokeToken)
+      scope.decorate('revokeSession', manager.revokeSession)
+      scope.decorate('revokeAllTokens', manager.revokeAllTokens)
+      scope.decorate('listSessions', manager.listSessions)
+    }
+  }
+  if (hasStore && !scope.hasRequestDecorator('refreshTokens')) {
+    scope.decorateRequest('refreshTokens', function (this: FastifyRequest, options?: RefreshTokensOptions) {
+      return refreshRequest(this, options)
+    })
+    scope.decorateRequest('revokeJwt', function (this: FastifyRequest) {
+      return revokeRequest(this)
+    })
+    scope.decorateReply('setTokenCookies', function (this: FastifyReply, pair: TokenPair) {
+      return findManagerOf(this).setTokenCookies(this, pair)
+    })
   }
   // What follows asks the scope of the request or the call, so that once is enough for a scope and all its children.
   if (scope.hasRequestDecorator(kState)) return
@@ -50,12 +70,17 @@ export default jwtExtended
 
 export {
   CsrfError, ExpiredTokenError, FreshTokenRequiredError, InvalidHeaderError, InvalidQueryParamError, JwtDecodeError,
-  JwtError, JwtUsageError, NoAuthorizationError, RevokedTokenError, UserClaimsVerificationError, UserLookupError,
-  WrongTokenError
+  JwtError, JwtUsageError, NoAuthorizationError, RevokedTokenError, StoreUnavailableError,
+  UserClaimsVerificationError, UserLookupError, WrongTokenError
 } from './lib/errors.js'
 export type { ErrorContext } from './lib/errors.js'
+export { memoryStore, type MemoryStoreOptions } from './lib/stores/memory.js'
+export { redisStore, type RedisStoreOptions } from './lib/stores/redis.js'
+export type { IoredisClient, NodeRedisClient, RedisClient } from './lib/stores/redis-client.js'
 export type * from './types/claims.js'
 export type * from './types/failure.js'
 export type * from './types/fastify.js'
 export type * from './types/manager.js'
 export type * from './types/options.js'
+export type * from './types/sessions.js'
+export type * from './types/store.js'

@@ -7,7 +7,7 @@ import type { Settings } from './settings.js'
 export type Answer = (error: unknown, request: FastifyRequest, reply: FastifyReply, next: (error: Error) => void) => void
 
 /** Makes the answers of a configuration: the body from the failure's loader or the message, the status, the challenge. */
-export function createAnswer (settings: Settings): Answer {
+export function createAnswer (settings: Settings, clearCookies: (reply: FastifyReply) => void): Answer {
   const { errorProfile, errorMessageKey, throwErrors } = settings
 
   return function answer (error, request, reply, next) {
@@ -18,13 +18,14 @@ export function createAnswer (settings: Settings): Answer {
     applyProfile(error, errorProfile)
     const { message } = error
     request.log.info({ code: error.code, hint: error.hint }, message)
-    if (error.challenge !== undefined) reply.header('WWW-Authenticate', error.challenge)
+    reply.headers(error.headers)
+    if (error.endedCookieSession === true) clearCookies(reply)
     if (throwErrors) {
       next(error)
       return
     }
     reply.code(error.statusCode)
-    const loader = settings[error.loader]
+    const loader = error.loader && settings[error.loader]
     if (loader === undefined) {
       send(undefined)
       return

@@ -16,6 +16,8 @@ export interface ErrorContext {
   jwtPayload?: DeepReadonly<JwtPayload>
   /** A word for the log that the client does not get. */
   hint?: string
+  /** The session of a token that came by cookie has ended: its cookies are good for nothing any more. */
+  endedCookieSession?: boolean
   cause?: unknown
 }
 
@@ -24,18 +26,21 @@ export class JwtError extends Error implements JwtFailure {
   declare code: string
   declare statusCode: number
   declare readonly challenge: string | undefined
-  /** What Fastify's default error handler sends along: the challenge. */
-  declare readonly headers: Record<string, string> | undefined
+  /** What the answer, or Fastify's default error handler, sends along. */
+  declare readonly headers: Readonly<Record<string, string>>
   declare readonly jwtHeader: DeepReadonly<JwtHeader> | undefined
   declare readonly jwtPayload: DeepReadonly<JwtPayload> | undefined
   /** A word for the log that the client does not get. */
   declare readonly hint: string | undefined
+  declare readonly endedCookieSession: boolean | undefined
   /** The loader that may word the answer. */
-  declare readonly loader: AnswerLoaderName
+  declare readonly loader: AnswerLoaderName | undefined
   /** The status in either profile. */
   declare readonly statuses: Readonly<Record<ErrorProfile, number>>
   /** The `error` of the challenge; absent where no credentials came (RFC 6750 §3.1). */
   declare readonly challengeError: string | undefined
+  /** Seconds after which it is worth trying again. */
+  declare readonly retryAfter: number | undefined
 }
 
 interface ErrorKind {
@@ -43,7 +48,8 @@ interface ErrorKind {
   flask: number
   rfc6750: number
   challengeError?: string
-  loader: AnswerLoaderName
+  retryAfter?: number
+  loader?: AnswerLoaderName
   message: string
 }
 
@@ -66,6 +72,7 @@ function defineError (kind: ErrorKind): JwtErrorConstructor {
       defineHidden(error, 'jwtHeader', context.jwtHeader)
       defineHidden(error, 'jwtPayload', context.jwtPayload)
       defineHidden(error, 'hint', context.hint)
+      defineHidden(error, 'endedCookieSession', context.endedCookieSession)
       if (context.cause !== undefined) defineHidden(error, 'cause', context.cause)
       applyProfile(error, 'flask')
     }
@@ -74,6 +81,7 @@ function defineError (kind: ErrorKind): JwtErrorConstructor {
     loader: { value: kind.loader },
     statuses: { value: Object.freeze({ flask: kind.flask, rfc6750: kind.rfc6750 }) },
     challengeError: { value: kind.challengeError },
+    retryAfter: { value: kind.retryAfter },
   })
   return RefusedRequest as unknown as JwtErrorConstructor
 }
@@ -144,6 +152,11 @@ export class UserClaimsVerificationError extends defineError({
   loader: 'tokenVerificationFailedLoader', message: 'User claims verification failed',
 }) {}
 
+/** The store of sessions and revoked tokens failed or was late. */
+export class StoreUnavailableError extends defineError({
+  code: 'STORE_UNAVAILABLE', flask: 503, rfc6750: 503, retryAfter: 1, message: 'Token store unavailable',
+}) {}
+
 /** The application uses the plugin wrongly: an option, a key, a call or what a loader returned. */
 export class JwtUsageError extends createError<[string]>('FST_JWT_EXT_USAGE', '%s', 500) {
   constructor (message: string, cause?: unknown) {
@@ -173,6 +186,9 @@ export function applyProfile<E extends JwtError> (error: E, profile: ErrorProfil
   const challenge = challengeOf(error, profile)
   error.statusCode = error.statuses[profile]
   defineHidden(error, 'challenge', challenge)
-  defineHidden(error, 'headers', challenge === undefined ? undefined : { 'www-authenticate': challenge })
+  defineHidden(error, 'headers', {
+    ...(challenge !== undefined && { 'www-authenticate': challenge }),
+    ...(error.retryAfter !== undefined && { 'retry-after': String(error.retryAfter) }),
+  })
   return error
 }

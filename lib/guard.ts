@@ -17,7 +17,7 @@ export function createGuard ({ judge, needBody, readsQuery }: Judge, answer: Ans
     const done = typeof third === 'function' ? third : fourth!
     let verdict: Verdict | PromiseLike<Verdict>
     try {
-      verdict = judge(request)
+      verdict = judge(request, reply)
     } catch (error) {
       answer(error, request, reply, done)
       return

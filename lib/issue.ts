@@ -6,12 +6,26 @@ import { isPromise } from './awaitable.js'
 import type { Codec } from './codec.js'
 import { createCsrfValue } from './csrf.js'
 import { toSeconds } from './durations.js'
-import { JwtUsageError } from './errors.js'
+import { JwtUsageError, StoreUnavailableError } from './errors.js'
 import { assertKnownNames } from './names.js'
 import type { Settings } from './settings.js'
+import type { AskStore } from './store-access.js'
+
+/** What ties a token to a session. */
+export interface SessionBinding {
+  /** The identity claim, where it is known already; else it is made of the identity. */
+  readonly subject: unknown
+  readonly sessionId: string
+  readonly generation: number
+  /** Seconds until the session's absolute end, which no token of it outlives. */
+  readonly remaining: number
+}
 
 /** Issues the two kinds of token. */
 export interface Issuer {
+  issueForSession (
+    type: TokenType, identity: JwtIdentity, options: CreateAccessTokenOptions, binding: SessionBinding
+  ): Promise<string>
   createAccessToken (identity: JwtIdentity, options?: CreateAccessTokenOptions): Promise<string>
   createRefreshToken (identity: JwtIdentity, options?: CreateRefreshTokenOptions): Promise<string>
 }
@@ -24,11 +38,11 @@ const OPTIONS = {
 } as const satisfies Record<TokenType, unknown>
 
 /** Makes the issuer of a configuration. */
-export function createIssuer (settings: Settings, codec: Codec): Issuer {
+export function createIssuer (settings: Settings, codec: Codec, ask: AskStore | undefined): Issuer {
   const { additionalClaimsLoader, additionalHeadersLoader, userIdentityLoader, encodeKeyLoader } = settings
 
   async function issue (
-    type: TokenType, identity: JwtIdentity, options: CreateAccessTokenOptions, lifetime: number | false
+    type: TokenType, identity: JwtIdentity, options: CreateAccessTokenOptions, lifetime: number | false, binding?: SessionBinding
   ): Promise<string> {
     if (options !== NO_OPTIONS) assertKnownNames(options, OPTIONS[type].names, OPTIONS[type].method)
     let sign = codec.signer
@@ -39,7 +53,7 @@ export function createIssuer (settings: Settings, codec: Codec): Issuer {
     if (sign === undefined) {
       throw new JwtUsageError('There is no key to sign tokens with: give secretKey, privateKey or encodeKeyLoader')
     }
-    const subject = userIdentityLoader === undefined ? identity : await userIdentityLoader(identity)
+    const subject = binding?.subject ?? (userIdentityLoader === undefined ? identity : await userIdentityLoader(identity))
     const loadedClaims = additionalClaimsLoader === undefined ? undefined : (await additionalClaimsLoader(identity) ?? null)
     const loadedHeaders = additionalHeadersLoader === undefined ? undefined : (await additionalHeadersLoader(identity) ?? null)
 
@@ -55,14 +69,51 @@ export function createIssuer (settings: Settings, codec: Codec): Issuer {
     if (expires !== false) claims.exp = now + expires
     addAll(claims, loadedClaims, 'additionalClaimsLoader')
     addAll(claims, options.additionalClaims, 'additionalClaims')
+    if (binding !== undefined) bind(claims, type, binding, subject, options.additionalClaims, loadedClaims)
+    else if (ask !== undefined) await markEpoch(claims, ask)
     assertClaims(claims, type, settings)
     return sign(claims, mergeHeaders(loadedHeaders, options.additionalHeaders))
   }
 
+  function bind (
+    claims: JwtPayload, type: TokenType, binding: SessionBinding, subject: unknown, ...sources: readonly unknown[]
+  ): void {
+    const own = ['exp', 'jti', 'sid', 'gen', 'epoch', settings.identityClaim]
+    const taken = own.find((name) => sources.some((source) => source !== undefined && Object.hasOwn(source as object, name)))
+    if (taken !== undefined) throw new JwtUsageError(`additional claims of a session's tokens must not contain '${taken}'`)
+    claims[settings.identityClaim] = subject
+    claims['sid'] = binding.sessionId
+    if (type === 'refresh') claims['gen'] = binding.generation
+  }
+
+  // Two tokens of one second are told apart by what the store counts, not by clocks. A store that fails is no reason
+  // to issue nothing: without the claim, the token's `iat` decides, and doubt is against it.
+  async function markEpoch (claims: JwtPayload, ask: AskStore): Promise<void> {
+    const taken = ['sid', 'gen', 'epoch'].find((name) => claims[name] !== undefined)
+    if (taken !== undefined) throw new JwtUsageError(`additional claims must not contain '${taken}': it belongs to sessions`)
+    const identity = nameIdentity(claims[settings.identityClaim])
+    try {
+      const epoch = ask((store) => store.epochOf(identity))
+      claims['epoch'] = isPromise(epoch) ? await epoch : epoch
+    } catch (error) {
+      if (!(error instanceof StoreUnavailableError)) throw error
+    }
+  }
+
   return {
+    issueForSession (type, identity, options, binding) {
+      const own = type === 'access' ? settings.accessTokenExpires : settings.refreshTokenExpires
+      const lifetime = own === false ? binding.remaining : Math.min(own, binding.remaining)
+      return issue(type, identity, options, Math.max(lifetime, 1), binding)
+    },
     createAccessToken: (identity, options = NO_OPTIONS) => issue('access', identity, options, settings.accessTokenExpires),
     createRefreshToken: (identity, options = NO_OPTIONS) => issue('refresh', identity, options, settings.refreshTokenExpires),
   }
+}
+
+/** An identity claim as text, for a store. */
+export function nameIdentity (identity: unknown): string {
+  return typeof identity === 'string' ? identity : JSON.stringify(identity) ?? ''
 }
 
 function readFresh (fresh: unknown, now: number): boolean | number {

@@ -1,4 +1,4 @@
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { DeepReadonly, JwtHeader, JwtPayload, TokenLocation } from '../types/claims.js'
 import type { TokenPredicate } from '../types/options.js'
 import { isPromise } from './awaitable.js'
@@ -7,12 +7,14 @@ import type { Codec, VerifiedToken } from './codec.js'
 import { isSameCsrfValue } from './csrf.js'
 import {
   CsrfError, ExpiredTokenError, FreshTokenRequiredError, JwtDecodeError, JwtUsageError, RevokedTokenError,
-  UserClaimsVerificationError, UserLookupError, WrongTokenError
+  StoreUnavailableError, UserClaimsVerificationError, UserLookupError, WrongTokenError
 } from './errors.js'
 import { compileLocations } from './locations.js'
-import { anonymousState, setState, type RequestState } from './request-state.js'
+import { nameIdentity } from './issue.js'
+import { anonymousState, setState, type Owner, type RequestState } from './request-state.js'
 import type { Rule } from './rule.js'
 import type { Settings } from './settings.js'
+import type { AskStore } from './store-access.js'
 
 /** The token of a request that passed, or `null` where there was none to judge. */
 export type Verdict = {
@@ -28,7 +30,7 @@ export interface Judge {
   /** Whether a token may come in the URL. */
   readonly readsQuery: boolean
   /** Throws, or rejects with, the error that refuses the request. A promise only where something had to be waited for. */
-  judge (request: FastifyRequest): Verdict | PromiseLike<Verdict>
+  judge (request: FastifyRequest, reply: FastifyReply | undefined): Verdict | PromiseLike<Verdict>
 }
 
 /** The case of one request: what the checks look at. */
@@ -41,7 +43,8 @@ class Case implements RequestState {
     readonly jwtHeader: DeepReadonly<JwtHeader>,
     readonly jwtPayload: DeepReadonly<JwtPayload>,
     readonly identity: unknown,
-    readonly hasUserLookup: boolean
+    readonly owner: Owner,
+    readonly reply: FastifyReply | undefined
   ) {}
 }
 
@@ -49,14 +52,13 @@ class Case implements RequestState {
 type Check = (entry: Case) => void | PromiseLike<void>
 
 /** Compiles a rule: the locations, and the checks that this rule and this configuration really need. */
-export function compileJudge (settings: Settings, codec: Codec, rule: Rule): Judge {
-  const { decodeLeeway, identityClaim, userLookupLoader } = settings
-  const hasUserLookup = userLookupLoader !== undefined
+export function compileJudge (settings: Settings, codec: Codec, rule: Rule, owner: Owner, ask: AskStore | undefined): Judge {
+  const { decodeLeeway, identityClaim } = settings
   const locations = compileLocations(settings, rule.locations, rule.refresh)
-  const anonymous = anonymousState(hasUserLookup)
-  const checks = compileChecks(settings, rule)
+  const anonymous = anonymousState(owner)
+  const checks = compileChecks(settings, rule, ask)
 
-  function judge (request: FastifyRequest): Verdict | PromiseLike<Verdict> {
+  function judge (request: FastifyRequest, reply: FastifyReply | undefined): Verdict | PromiseLike<Verdict> {
     if (request.method === 'OPTIONS') return null
     for (const extractor of locations.extractors) {
       const token = extractor.read(request)
@@ -66,8 +68,8 @@ export function compileJudge (settings: Settings, codec: Codec, rule: Rule): Jud
       const verified = codec.verify(token, now)
       // Waiting for a key took time.
       return isPromise(verified)
-        ? verified.then((token) => judgeToken(request, extractor.location, csrf, Date.now(), token))
-        : judgeToken(request, extractor.location, csrf, now, verified)
+        ? verified.then((token) => judgeToken(request, reply, extractor.location, csrf, Date.now(), token))
+        : judgeToken(request, reply, extractor.location, csrf, now, verified)
     }
     if (!rule.optional) throw locations.absence(request)
     setState(request, anonymous)
@@ -75,12 +77,13 @@ export function compileJudge (settings: Settings, codec: Codec, rule: Rule): Jud
   }
 
   function judgeToken (
-    request: FastifyRequest, location: TokenLocation, csrf: string | undefined, now: number, token: VerifiedToken
+    request: FastifyRequest, reply: FastifyReply | undefined, location: TokenLocation, csrf: string | undefined, now: number,
+    token: VerifiedToken
   ): Verdict | PromiseLike<Verdict> {
     const { header, payload } = token
     if (csrf !== undefined) assertCsrf(token, csrf)
     assertNotExpired(token, now, decodeLeeway)
-    const entry = new Case(request, location, now, header, payload, payload[identityClaim], hasUserLookup)
+    const entry = new Case(request, location, now, header, payload, payload[identityClaim], owner, reply)
     const pending = runChecks(checks, 0, entry)
     return pending === undefined ? admit(entry) : pending.then(() => admit(entry))
   }
@@ -123,16 +126,17 @@ function contextOf ({ header, payload }: VerifiedToken): { jwtHeader: DeepReadon
 }
 
 // The order is the contract's: type, fresh, revocation, claims, user.
-function compileChecks (settings: Settings, rule: Rule): Check[] {
+function compileChecks (settings: Settings, rule: Rule, ask: AskStore | undefined): Check[] {
   const { tokenInBlocklistLoader, tokenVerificationLoader, userLookupLoader } = settings
   const checks: Check[] = []
   if (rule.verifyType) checks.push(rule.refresh ? assertRefresh : assertAccess)
   if (rule.fresh) checks.push(assertFresh)
+  if (ask !== undefined && !rule.skipRevocationCheck) checks.push(compileStoreCheck(ask, rule.storeFailure))
   if (tokenInBlocklistLoader !== undefined && !rule.skipRevocationCheck) {
-    checks.push(ask(tokenInBlocklistLoader, 'tokenInBlocklistLoader', false, (entry) => new RevokedTokenError(undefined, entry)))
+    checks.push(askPredicate(tokenInBlocklistLoader, 'tokenInBlocklistLoader', false, (entry) => new RevokedTokenError(undefined, entry)))
   }
   if (tokenVerificationLoader !== undefined) {
-    checks.push(ask(tokenVerificationLoader, 'tokenVerificationLoader', true, (entry) => new UserClaimsVerificationError(undefined, entry)))
+    checks.push(askPredicate(tokenVerificationLoader, 'tokenVerificationLoader', true, (entry) => new UserClaimsVerificationError(undefined, entry)))
   }
   if (userLookupLoader !== undefined) checks.push(loadUser(userLookupLoader))
   return checks
@@ -154,8 +158,42 @@ function assertFresh (entry: Case): void {
   throw new FreshTokenRequiredError(undefined, entry)
 }
 
+// The three questions in one: identity revoked since, session ended, token revoked.
+function compileStoreCheck (ask: AskStore, onFailure: 'closed' | 'open'): Check {
+  function settle (entry: Case, isRevoked: boolean): void {
+    if (isRevoked === false) return
+    const { jwtHeader, jwtPayload, location } = entry
+    const endedCookieSession = location === 'cookies' && jwtPayload['sid'] !== undefined
+    throw new RevokedTokenError(undefined, { jwtHeader, jwtPayload, endedCookieSession })
+  }
+
+  function settleFailure (error: unknown): void {
+    if (onFailure === 'closed' || !(error instanceof StoreUnavailableError)) throw error
+  }
+
+  return function askStore (entry) {
+    const { sid, jti, epoch, iat = 0 } = entry.jwtPayload
+    const query = {
+      identity: nameIdentity(entry.identity),
+      sessionId: typeof sid === 'string' ? sid : undefined,
+      tokenId: typeof jti === 'string' ? jti : undefined,
+      epoch: typeof epoch === 'number' ? epoch : undefined,
+      issuedAt: iat * 1000,
+    }
+    let answer: boolean | PromiseLike<boolean>
+    try {
+      answer = ask((store) => store.isRevoked(query))
+    } catch (error) {
+      settleFailure(error)
+      return
+    }
+    if (isPromise(answer)) return answer.then((isRevoked) => { settle(entry, isRevoked) }, settleFailure)
+    settle(entry, answer)
+  }
+}
+
 // Only the one literal answer lets a request pass: a truthy something is a mistake, and a mistake is no permission.
-function ask (loader: TokenPredicate, name: string, pass: boolean, refusal: (entry: Case) => Error): Check {
+function askPredicate (loader: TokenPredicate, name: string, pass: boolean, refusal: (entry: Case) => Error): Check {
   function settle (entry: Case, answer: unknown): void {
     if (answer === pass) return
     if (typeof answer === 'boolean') throw refusal(entry)

@@ -36,10 +36,15 @@ export const cookieDomain = matching("a host name such as 'example.com'", COOKIE
 
 export const method = kind('a method such as \'POST\'', (value) => typeof value === 'string' && TOKEN.test(value) ? value.toUpperCase() : undefined)
 
-export const lifetime = kind(
+export const lifetime = kind<number | false>(
   "a positive duration: whole seconds, or text such as '15m' or '30d'; or false: never",
   (value) => value === false ? false : positiveSeconds(value)
 )
+
+export const duration = kind("a positive duration: whole seconds, or text such as '15m' or '30d'", positiveSeconds)
+
+export const secondsToWait = kind('a positive number of seconds, such as 0.25', (value) =>
+  typeof value === 'number' && Number.isFinite(value) && value > 0 ? value : undefined)
 
 export const leeway = kind(
   "a number of seconds, 0 or more, or a duration such as '30s'",

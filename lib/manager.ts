@@ -1,25 +1,39 @@
 import type { JwtManager } from '../types/manager.js'
+import type { JwtSessionMethods } from '../types/sessions.js'
 import { createAnswer } from './answer.js'
 import { createCodec } from './codec.js'
-import { createCookieWriter } from './cookies.js'
+import { createCookieWriter, type CookieWriter } from './cookies.js'
 import { applyProfile, JwtDecodeError, JwtError, JwtUsageError } from './errors.js'
 import { createGuard } from './guard.js'
 import { createIssuer } from './issue.js'
 import { assertCsrf, assertNotExpired, compileJudge, type Judge } from './judge.js'
 import { readKeyring } from './keyring.js'
 import { assertKnownNames } from './names.js'
+import type { Owner } from './request-state.js'
 import { identifyRule, readRule } from './rule.js'
+import { createEmit } from './session-events.js'
+import { createSessions, type Sessions } from './sessions.js'
 import { readSettings } from './settings.js'
+import { createStoreAccess } from './store-access.js'
 
 const DECODE_OPTIONS = ['csrfValue', 'allowExpired']
 
 /** Puts one configuration's methods together. @throws {JwtUsageError} for a configuration that cannot work. */
-export function createManager (options: unknown): { namespace: string | undefined, manager: JwtManager } {
+export function createManager (options: unknown): { namespace: string | undefined, hasStore: boolean, manager: JwtManager } {
   const settings = readSettings(options)
   const codec = createCodec(settings, readKeyring(settings))
-  const { createAccessToken, createRefreshToken } = createIssuer(settings, codec)
+  const emit = createEmit(settings.onSessionEvent)
+  const ask = settings.store && createStoreAccess(settings.store, settings.storeTimeout, emit)
+  const issuer = createIssuer(settings, codec, ask)
+  const sessions = ask && createSessions(settings, codec, issuer, ask, emit)
   const cookies = createCookieWriter(settings, codec)
-  const answer = createAnswer(settings)
+  const owner: Owner = {
+    hasUserLookup: settings.userLookupLoader !== undefined,
+    sessions,
+    clearCookies (reply) { cookies.unset(reply, ['access', 'refresh']) },
+    dress,
+  }
+  const answer = createAnswer(settings, owner.clearCookies)
   const judges = new Map<string, Judge>()
 
   // There are no more judges than there are different rules.
@@ -28,7 +42,7 @@ export function createManager (options: unknown): { namespace: string | undefine
     const id = identifyRule(rule)
     let judge = judges.get(id)
     if (judge === undefined) {
-      judge = compileJudge(settings, codec, rule)
+      judge = compileJudge(settings, codec, rule, owner, ask)
       judges.set(id, judge)
     }
     return judge
@@ -39,15 +53,15 @@ export function createManager (options: unknown): { namespace: string | undefine
     return error instanceof JwtError ? applyProfile(error, settings.errorProfile) : error
   }
 
-  const manager: JwtManager = {
-    createAccessToken,
-    createRefreshToken,
+  const manager: JwtManagerWithoutStore = {
+    createAccessToken: issuer.createAccessToken,
+    createRefreshToken: issuer.createRefreshToken,
 
     jwtRequired: (rule) => createGuard(judgeOf(rule), answer),
 
     async verifyJwt (request, rule) {
       try {
-        const verdict = await judgeOf(rule).judge(request)
+        const verdict = await judgeOf(rule).judge(request, undefined)
         return verdict && { jwtHeader: verdict.jwtHeader, jwtPayload: verdict.jwtPayload }
       } catch (error) {
         throw dress(error)
@@ -95,5 +109,27 @@ export function createManager (options: unknown): { namespace: string | undefine
     unsetAccessCookies: (reply, options) => cookies.unset(reply, ['access'], options),
     unsetRefreshCookies: (reply, options) => cookies.unset(reply, ['refresh'], options),
   }
-  return { namespace: settings.namespace, manager: Object.freeze(manager) }
+  const complete = sessions === undefined ? manager : { ...manager, ...compileSessionMethods(sessions, cookies, dress) }
+  return { namespace: settings.namespace, hasStore: sessions !== undefined, manager: Object.freeze(complete) as JwtManager }
+}
+
+type StoreMethods = JwtSessionMethods & Pick<JwtManager, 'setTokenCookies'>
+type JwtManagerWithoutStore = Omit<JwtManager, keyof StoreMethods>
+
+function compileSessionMethods (sessions: Sessions, cookies: CookieWriter, dress: (error: unknown) => unknown): StoreMethods {
+  function dressed<Args extends unknown[], T> (method: (...args: Args) => Promise<T>): (...args: Args) => Promise<T> {
+    return (...args) => method(...args).catch((error: unknown) => { throw dress(error) })
+  }
+  return {
+    createTokenPair: dressed(sessions.createTokenPair),
+    refreshTokens: dressed(sessions.refreshTokens),
+    revokeToken: dressed(sessions.revokeToken),
+    revokeSession: dressed(sessions.revokeSession),
+    revokeAllTokens: dressed(sessions.revokeAllTokens),
+    listSessions: dressed(sessions.listSessions),
+    setTokenCookies (reply, pair) {
+      cookies.set(reply, 'access', pair.accessToken)
+      return cookies.set(reply, 'refresh', pair.refreshToken)
+    },
+  }
 }

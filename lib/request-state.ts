@@ -1,6 +1,18 @@
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { DeepReadonly, JwtHeader, JwtPayload, TokenLocation } from '../types/claims.js'
-import { JwtUsageError } from './errors.js'
+import type { RefreshTokensOptions, TokenPair } from '../types/sessions.js'
+import { JwtUsageError, RevokedTokenError } from './errors.js'
+import type { Sessions } from './sessions.js'
+
+/** The configuration whose guard let a request in. */
+export interface Owner {
+  readonly hasUserLookup: boolean
+  /** Absent without a store. */
+  readonly sessions: Sessions | undefined
+  clearCookies (reply: FastifyReply): void
+  /** Gives an error the status of this configuration. */
+  dress (error: unknown): unknown
+}
 
 /** What a guard found out about a request: one object, assigned when every check has passed. */
 export interface RequestState {
@@ -9,7 +21,9 @@ export interface RequestState {
   readonly location: TokenLocation | null
   readonly identity: unknown
   readonly user: unknown
-  readonly hasUserLookup: boolean
+  readonly owner: Owner
+  /** Absent where no guard was asked, but `verifyJwt`. */
+  readonly reply: FastifyReply | undefined
 }
 
 /** Where a request keeps its state; `null` until a guard has passed it. */
@@ -20,8 +34,8 @@ type GuardedRequest = FastifyRequest & { [kState]?: RequestState | null }
 const NOTHING = Object.freeze({})
 
 /** The state of a request without a token, where the token is optional. */
-export function anonymousState (hasUserLookup: boolean): RequestState {
-  return Object.freeze({ jwtHeader: NOTHING, jwtPayload: NOTHING as DeepReadonly<JwtPayload>, location: null, identity: null, user: null, hasUserLookup })
+export function anonymousState (owner: Owner): RequestState {
+  return Object.freeze({ jwtHeader: NOTHING, jwtPayload: NOTHING, location: null, identity: null, user: null, owner, reply: undefined })
 }
 
 /** Lets a request in. */
@@ -47,9 +61,39 @@ export const requestGetters = {
   jwtLocation (this: FastifyRequest) { return stateOf(this, 'jwtLocation').location },
   currentUser (this: FastifyRequest) {
     const state = stateOf(this, 'currentUser')
-    if (!state.hasUserLookup) {
+    if (!state.owner.hasUserLookup) {
       throw new JwtUsageError('request.currentUser was read, but there is no userLookupLoader; give the plugin one')
     }
     return state.user
   },
+}
+
+function sessionsOf (request: FastifyRequest, method: string): { state: RequestState, sessions: Sessions } {
+  const state = stateOf(request, method)
+  const { sessions } = state.owner
+  if (sessions === undefined) throw new JwtUsageError(`request.${method} needs the option store in the configuration of the guard`)
+  if (state.location === null) throw new JwtUsageError(`request.${method} needs a token, and this request has none`)
+  return { state, sessions }
+}
+
+/** Rotates the refresh token that let a request in; where its session has ended, its cookies are cleared. */
+export async function refreshRequest (request: FastifyRequest, options?: RefreshTokensOptions): Promise<TokenPair> {
+  const { state: { jwtPayload, location, owner, reply }, sessions } = sessionsOf(request, 'refreshTokens')
+  if (jwtPayload.type !== 'refresh') throw new JwtUsageError('request.refreshTokens needs a guard with refresh: true')
+  try {
+    return await sessions.rotate(jwtPayload, options)
+  } catch (error) {
+    if (error instanceof RevokedTokenError && location === 'cookies' && reply !== undefined) owner.clearCookies(reply)
+    throw owner.dress(error)
+  }
+}
+
+/** Revokes the token that let a request in. */
+export async function revokeRequest (request: FastifyRequest): Promise<void> {
+  const { state: { jwtPayload, owner }, sessions } = sessionsOf(request, 'revokeJwt')
+  try {
+    await sessions.revokeToken(jwtPayload)
+  } catch (error) {
+    throw owner.dress(error)
+  }
 }

@@ -1,7 +1,7 @@
 import type { TokenLocation } from '../types/claims.js'
 import { JwtUsageError } from './errors.js'
 import { assertKnownNames } from './names.js'
-import { locationNames, type Settings } from './settings.js'
+import { locationNames, storeFailures, type Settings } from './settings.js'
 
 /** A rule: checked and complete. */
 export interface Rule {
@@ -10,11 +10,13 @@ export interface Rule {
   readonly refresh: boolean
   readonly verifyType: boolean
   readonly skipRevocationCheck: boolean
+  /** What to do while the store fails. */
+  readonly storeFailure: 'closed' | 'open'
   readonly locations: readonly TokenLocation[]
 }
 
 const FLAGS = { optional: false, fresh: false, refresh: false, verifyType: true, skipRevocationCheck: false }
-const NAMES = [...Object.keys(FLAGS), 'locations']
+const NAMES = [...Object.keys(FLAGS), 'locations', 'storeFailure']
 
 /**
  * Checks a rule and fills in its defaults.
@@ -22,7 +24,7 @@ const NAMES = [...Object.keys(FLAGS), 'locations']
  * @throws {JwtUsageError} for anything that is not a rule, naming what is wrong with it.
  */
 export function readRule (given: unknown, settings: Settings): Rule {
-  if (given === undefined) return { ...FLAGS, locations: settings.tokenLocation }
+  if (given === undefined) return { ...FLAGS, locations: settings.tokenLocation, storeFailure: settings.storeFailure }
   assertKnownNames(given, NAMES, 'a guard')
   const rule = given as Record<string, unknown>
   const flags = { ...FLAGS }
@@ -34,11 +36,14 @@ export function readRule (given: unknown, settings: Settings): Rule {
   }
   const locations = rule['locations'] === undefined ? settings.tokenLocation : locationNames.read(rule['locations'])
   if (locations === undefined) throw new JwtUsageError(`A guard's locations must be ${locationNames.takes}`)
-  return { ...flags, locations }
+  const wanted = rule['storeFailure'] === undefined ? settings.storeFailure : storeFailures.read(rule['storeFailure'])
+  if (wanted === undefined) throw new JwtUsageError(`A guard's storeFailure must be ${storeFailures.takes}`)
+  // Where the password was asked for or a login goes on, doubt is no permission.
+  return { ...flags, locations, storeFailure: flags.fresh || flags.refresh ? 'closed' : wanted }
 }
 
 /** What tells one rule from another. */
 export function identifyRule (rule: Rule): string {
-  const { locations, ...flags } = rule
-  return `${Object.values(flags).map(Number).join('')}${locations.join()}`
+  const { locations, storeFailure, ...flags } = rule
+  return `${Object.values(flags).map(Number).join('')}${storeFailure}${locations.join()}`
 }

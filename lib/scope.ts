@@ -29,11 +29,11 @@ export function findManagerOf (owner: FastifyRequest | FastifyReply): JwtManager
 /**
  * Makes a manager and puts it into a scope, for the scope itself and its children.
  *
- * @returns the manager, and whether it is the scope's first of all
+ * @returns the manager, its name, and whether it has a store
  * @throws {JwtUsageError} for a second one of the same name, and as `createManager` does.
  */
-export function addManager (scope: FastifyInstance, options: unknown): { manager: JwtManager, namespace: string | undefined } {
-  const { manager, namespace } = createManager(options)
+export function addManager (scope: FastifyInstance, options: unknown): { manager: JwtManager, namespace: string | undefined, hasStore: boolean } {
+  const { manager, namespace, hasStore } = createManager(options)
   const known = managersOf(scope)
   if (known.get(namespace)?.scope === scope) {
     throw new JwtUsageError(namespace === undefined
@@ -43,5 +43,5 @@ export function addManager (scope: FastifyInstance, options: unknown): { manager
   // Assigned, not decorated: each registration replaces the map of its own scope only.
   const own: Managers = new Map([...known, [namespace, { manager, scope }]])
   Object.defineProperty(scope, kManagers, { value: own, configurable: true })
-  return { manager, namespace }
+  return { manager, namespace, hasStore }
 }

@@ -1,9 +1,10 @@
-import type { JwtExtendedOptions } from '../types/options.js'
 import type { JwtAlgorithm } from '../types/claims.js'
+import type { JwtExtendedOptions } from '../types/options.js'
+import type { TokenStore } from '../types/store.js'
 import { JwtUsageError } from './errors.js'
 import {
-  anyText, cacheSize, callback, cookieDomain, cookiePath, flag, leeway, lifetime, listOf, method, oneOf, oneOrList,
-  oneOrMore, something, text, token, type Kind
+  anyText, cacheSize, callback, cookieDomain, cookiePath, duration, flag, leeway, lifetime, listOf, method, oneOf, oneOrList,
+  oneOrMore, secondsToWait, something, text, token, type Kind
 } from './kinds.js'
 import { assertKnownNames } from './names.js'
 
@@ -14,6 +15,9 @@ export const ALGORITHMS = [
 
 /** The four locations. */
 export const locationNames = oneOrMore(oneOf('headers', 'cookies', 'query_string', 'json'))
+
+/** What a guard may do while the store fails. */
+export const storeFailures = oneOf('closed', 'open')
 
 interface Option<T> {
   kind: Kind<T>
@@ -35,6 +39,20 @@ function loader<Name extends keyof JwtExtendedOptions> (_name: Name): Option<Non
 const algorithm = oneOf(...ALGORITHMS)
 const secret = something('a string or a Buffer, or a list of such')
 const key = something('a PEM text, a Buffer, a KeyObject, a JWK, or { key, passphrase }')
+
+const STORE_METHODS = [
+  'isRevoked', 'epochOf', 'revokeToken', 'startSession', 'rotate', 'endSession', 'endAll', 'listSessions'
+] as const satisfies readonly (keyof TokenStore)[]
+
+function store (): Kind<TokenStore> {
+  return {
+    takes: `redisStore(client), memoryStore(), or an object with the methods ${STORE_METHODS.join(', ')}`,
+    read: (value) => typeof value === 'object' && value !== null &&
+      STORE_METHODS.every((name) => typeof (value as Record<string, unknown>)[name] === 'function')
+      ? value as TokenStore
+      : undefined,
+  }
+}
 
 const OPTIONS = {
   secretKey: option(secret),
@@ -86,6 +104,13 @@ const OPTIONS = {
   refreshCsrfFieldName: option(text, 'csrf_token'),
   verifyCache: option(cacheSize, 5000),
   namespace: option(text),
+  store: option(store()),
+  sessionLifetime: option(duration, 90 * 24 * 60 * 60),
+  refreshGrace: option(leeway, 10),
+  onReuse: option(oneOf('session', 'identity'), 'session'),
+  storeFailure: option(storeFailures, 'closed'),
+  storeTimeout: option(secondsToWait, 0.25),
+  onSessionEvent: loader('onSessionEvent'),
   userIdentityLoader: loader('userIdentityLoader'),
   additionalClaimsLoader: loader('additionalClaimsLoader'),
   additionalHeadersLoader: loader('additionalHeadersLoader'),
@@ -131,6 +156,10 @@ export function readSettings (options: unknown): Settings {
     }
     settings[name] = value
   }
+  const idle = NEED_STORE.find((name) => given[name] !== undefined)
+  if (idle !== undefined && settings['store'] === undefined) {
+    throw new JwtUsageError(`The option ${idle} needs a store; give store: redisStore(client) or store: memoryStore()`)
+  }
   const algorithms = [settings['algorithm'], ...(settings['decodeAlgorithms'] as string[] | undefined ?? [])]
   settings['decodeAlgorithms'] = Object.freeze([...new Set(algorithms)])
   const complete = Object.freeze(settings) as unknown as Settings
@@ -142,7 +171,9 @@ function oneOfTokenOrNothing (): Kind<string> {
   return { takes: `${token.takes}, or '' for the bare token`, read: (value) => value === '' ? '' : token.read(value) }
 }
 
-const RESERVED_CLAIMS = ['iss', 'aud', 'exp', 'nbf', 'iat', 'jti', 'type', 'fresh', 'csrf']
+const NEED_STORE = ['sessionLifetime', 'refreshGrace', 'onReuse', 'storeFailure', 'storeTimeout', 'onSessionEvent']
+
+const RESERVED_CLAIMS = ['iss', 'aud', 'exp', 'nbf', 'iat', 'jti', 'type', 'fresh', 'csrf', 'sid', 'gen', 'epoch']
 
 function assertNoContradiction (settings: Settings): void {
   if (RESERVED_CLAIMS.includes(settings.identityClaim)) {

@@ -1,9 +1,10 @@
 import type { DeepReadonly, JwtHeader, JwtIdentityClaim, JwtPayload, JwtUser, TokenLocation } from './claims.js'
 import type { JwtInstanceMethods, JwtManager, VerifiedJwt } from './manager.js'
 import type { JwtRule, SetCookiesOptions, UnsetCookiesOptions } from './options.js'
+import type { JwtSessionMethods, RefreshTokensOptions, TokenPair } from './sessions.js'
 
 declare module 'fastify' {
-  interface FastifyInstance extends JwtInstanceMethods {
+  interface FastifyInstance extends JwtInstanceMethods, JwtSessionMethods {
     /** The manager of a namespace, or the unnamed one. @throws a usage error where this scope has none of that name. */
     jwtManager (namespace?: string): JwtManager
   }
@@ -21,6 +22,13 @@ declare module 'fastify' {
     readonly currentUser: JwtUser | null
     /** Judges this request as a guard would, and throws the typed errors; `null` for an anonymous request that may pass. */
     verifyJwt (rule?: JwtRule): Promise<VerifiedJwt | null>
+    /**
+     * After a guard with `refresh: true`: gives its token a successor, as `app.refreshTokens` does. Where that fails
+     * because the session has ended and the token came by cookie, the answer clears the cookies. With a `store` only.
+     */
+    refreshTokens (options?: RefreshTokensOptions): Promise<TokenPair>
+    /** Revokes the token that let this request in, as `app.revokeToken` does. With a `store` only. */
+    revokeJwt (): Promise<void>
   }
 
   interface FastifyReply {
@@ -33,6 +41,8 @@ declare module 'fastify' {
     setAccessCookies (token: string, options?: SetCookiesOptions): this
     /** Puts a refresh token into its cookie, as `setAccessCookies` does an access token. */
     setRefreshCookies (token: string, options?: SetCookiesOptions): this
+    /** Puts both tokens of a pair into their cookies. With a `store` only. */
+    setTokenCookies (pair: TokenPair): this
     /** Clears the access and refresh cookies and their CSRF cookies. */
     unsetJwtCookies (options?: UnsetCookiesOptions): this
     /** Clears the access cookie and its CSRF cookie. */

@@ -3,6 +3,7 @@ import type { DeepReadonly, JwtHeader, JwtIdentity, JwtPayload } from './claims.
 import type {
   CreateAccessTokenOptions, CreateRefreshTokenOptions, DecodeTokenOptions, JwtRule, SetCookiesOptions, UnsetCookiesOptions
 } from './options.js'
+import type { JwtSessionMethods, TokenPair } from './sessions.js'
 
 // A route's own generics must not stand between it and a guard.
 /* eslint-disable @typescript-eslint/no-explicit-any */
@@ -48,14 +49,16 @@ export interface JwtInstanceMethods {
   getCsrfToken (token: string): Promise<string>
 }
 
-/** All methods of one configuration. */
-export interface JwtManager extends JwtInstanceMethods {
+/** All methods of one configuration. Those of sessions are there with the option `store` only. */
+export interface JwtManager extends JwtInstanceMethods, JwtSessionMethods {
   /** Judges a request as a guard would, and throws the typed errors; `null` for an anonymous request that may pass. */
   verifyJwt (request: FastifyRequest, rule?: JwtRule): Promise<VerifiedJwt | null>
   /** As `reply.setAccessCookies`. */
   setAccessCookies (reply: AnyReply, token: string, options?: SetCookiesOptions): FastifyReply
   /** As `reply.setRefreshCookies`. */
   setRefreshCookies (reply: AnyReply, token: string, options?: SetCookiesOptions): FastifyReply
+  /** As `reply.setTokenCookies`; with the option `store` only. */
+  setTokenCookies (reply: AnyReply, pair: TokenPair): FastifyReply
   /** As `reply.unsetJwtCookies`. */
   unsetJwtCookies (reply: AnyReply, options?: UnsetCookiesOptions): FastifyReply
   /** As `reply.unsetAccessCookies`. */

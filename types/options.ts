@@ -5,6 +5,8 @@ import type {
   DeepReadonly, JwtAlgorithm, JwtHeader, JwtIdentity, JwtPayload, JwtUser, TokenLocation
 } from './claims.js'
 import type { JwtFailure } from './failure.js'
+import type { SessionEvent } from './sessions.js'
+import type { TokenStore } from './store.js'
 
 /** A number of seconds, or a string with a unit such as `'15m'`, `'12h'`, `'30d'`. Whole seconds; never 0. */
 export type Duration = number | string
@@ -135,6 +137,24 @@ export interface JwtExtendedOptions {
   /** The name of a second manager in the same scope: `app.jwtManager(name)`. */
   namespace?: string | undefined
 
+  /** Where sessions and revoked tokens are kept: `redisStore(client)`, `memoryStore()`, or one's own. Without it there are none. */
+  store?: TokenStore | undefined
+  /** The absolute end of a session, however often it is refreshed; `refreshTokenExpires` is its idle limit. @default '90d' */
+  sessionLifetime?: Duration | undefined
+  /** Seconds in which a refresh token that was just used gives the same successor again; 0: none (RFC 9700 §4.14.2). @default 10 */
+  refreshGrace?: Duration | undefined
+  /** What the return of a used refresh token ends: its session, or all of the identity's. @default 'session' */
+  onReuse?: 'session' | 'identity' | undefined
+  /**
+   * What a guard does while the store fails or is late: `'closed'` answers 503, `'open'` lets the verified token pass.
+   * Refreshing, and guards with `fresh` or `refresh`, are always closed. @default 'closed'
+   */
+  storeFailure?: 'closed' | 'open' | undefined
+  /** Seconds after which the store is late; fractions are welcome. @default 0.25 */
+  storeTimeout?: number | undefined
+  /** Told what happens to sessions; what it throws becomes a process warning. */
+  onSessionEvent?: ((event: SessionEvent) => void) | undefined
+
   /** The identity, as it goes into the identity claim. @default the identity itself */
   userIdentityLoader?: ((identity: JwtIdentity) => unknown) | undefined
   /** Claims for each new token; those given per call win. */
@@ -188,6 +208,8 @@ export interface JwtRule {
   verifyType?: boolean | undefined
   /** Do not ask whether the token is revoked. @default false */
   skipRevocationCheck?: boolean | undefined
+  /** What this guard does while the store fails. @default storeFailure of the configuration */
+  storeFailure?: 'closed' | 'open' | undefined
 }
 
 /** What `createRefreshToken` takes besides the identity. */

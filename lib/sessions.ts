@@ -1,0 +1,149 @@
+import { randomUUID } from 'node:crypto'
+import type { DeepReadonly, JwtIdentity, JwtPayload } from '../types/claims.js'
+import type { RotationResult } from '../types/store.js'
+import type { CreateTokenPairOptions, JwtSessionMethods, RefreshTokensOptions, TokenPair } from '../types/sessions.js'
+import { isPromise } from './awaitable.js'
+import { isExpired } from './claims.js'
+import type { Codec } from './codec.js'
+import { ExpiredTokenError, JwtDecodeError, JwtUsageError, RevokedTokenError, WrongTokenError } from './errors.js'
+import { nameIdentity, type Issuer } from './issue.js'
+import { assertKnownNames } from './names.js'
+import type { Emit } from './session-events.js'
+import type { Settings } from './settings.js'
+import type { AskStore } from './store-access.js'
+
+/** What a configuration with a store can do with sessions. */
+export interface Sessions extends JwtSessionMethods {
+  /** Gives a refresh token that a guard has verified its successor. */
+  rotate (payload: DeepReadonly<JwtPayload>, options?: RefreshTokensOptions): Promise<TokenPair>
+}
+
+const LONGEST_LABEL = 200
+
+// A token without expiry stays revoked for as long as anybody will ask.
+const HUNDRED_YEARS = 100 * 365 * 24 * 60 * 60 * 1000
+
+/** Makes the sessions of a configuration. */
+export function createSessions (settings: Settings, codec: Codec, issuer: Issuer, ask: AskStore, emit: Emit): Sessions {
+  const { sessionLifetime, identityClaim, userIdentityLoader, decodeLeeway } = settings
+  const longestToken = Math.max(...[settings.accessTokenExpires, settings.refreshTokenExpires]
+    .map((lifetime) => lifetime === false ? sessionLifetime : lifetime))
+  const keepFor = Math.ceil((Math.min(longestToken, sessionLifetime) + decodeLeeway) * 1000)
+
+  async function createPair (
+    identity: JwtIdentity, subject: unknown, sessionId: string, generation: number, remaining: number, options: CreateTokenPairOptions
+  ): Promise<TokenPair> {
+    const binding = { subject, sessionId, generation, remaining }
+    const { fresh, additionalClaims, additionalHeaders } = options
+    const [accessToken, refreshToken] = await Promise.all([
+      issuer.issueForSession('access', identity, { fresh, additionalClaims, additionalHeaders }, binding),
+      issuer.issueForSession('refresh', identity, { additionalClaims, additionalHeaders }, binding),
+    ])
+    return Object.freeze({ accessToken, refreshToken, sessionId })
+  }
+
+  // What createAccessToken takes, or the identity claim that was made of it.
+  async function resolve (identity: JwtIdentity): Promise<string> {
+    const subject = userIdentityLoader === undefined ? identity : await userIdentityLoader(identity)
+    if (subject === undefined || subject === null) {
+      if (typeof identity === 'string') return identity
+      throw new JwtUsageError('An identity is needed, as createAccessToken takes it')
+    }
+    return nameIdentity(subject)
+  }
+
+  async function endAll (identity: string, exceptSession: string | undefined): Promise<void> {
+    const ended = await ask((store) => store.endAll(identity, exceptSession))
+    for (const sessionId of ended) emit({ type: 'session_revoked', identity, sessionId })
+    emit({ type: 'identity_revoked', identity })
+  }
+
+  async function rotate (payload: DeepReadonly<JwtPayload>, options: RefreshTokensOptions = {}): Promise<TokenPair> {
+    assertKnownNames(options, ['additionalClaims'], 'refreshTokens')
+    const { sid: sessionId, gen: generation } = payload
+    if (typeof sessionId !== 'string') throw new JwtDecodeError('Missing claim: sid')
+    if (typeof generation !== 'number' || !Number.isSafeInteger(generation) || generation < 1) throw new JwtDecodeError('Missing claim: gen')
+    const subject = payload[identityClaim]
+    const identity = nameIdentity(subject)
+    const result: RotationResult = await ask((store) => store.rotate({
+      identity, sessionId, generation, grace: Math.round(settings.refreshGrace * 1000), keepFor,
+    }))
+    if (result.outcome === 'reuse' || result.outcome === 'refused') {
+      if (result.outcome === 'reuse') {
+        emit({ type: 'token_reuse', identity, sessionId, tokenId: payload.jti ?? null })
+        if (settings.onReuse === 'identity') await endAll(identity, undefined)
+      }
+      throw new RevokedTokenError(undefined, { jwtPayload: payload })
+    }
+    if (result.outcome !== 'replayed') {
+      emit({ type: 'session_renewed', identity, sessionId, adopted: result.outcome === 'adopted' })
+    }
+    // The loaders get the identity claim: the object that it was made of is not here any more.
+    return await createPair(subject as JwtIdentity, subject, sessionId, result.generation, Math.floor(result.remaining / 1000), options)
+  }
+
+  return {
+    rotate,
+
+    async createTokenPair (identity, options = {}) {
+      assertKnownNames(options, ['fresh', 'additionalClaims', 'additionalHeaders', 'label'], 'createTokenPair')
+      const { label } = options
+      if (label !== undefined && (typeof label !== 'string' || label === '' || label.length > LONGEST_LABEL)) {
+        throw new JwtUsageError(`label must be a string of 1 to ${LONGEST_LABEL} characters`)
+      }
+      const sessionId = randomUUID()
+      const pair = await createPair(identity, undefined, sessionId, 1, sessionLifetime, options)
+      const name = nameIdentity(codec.decode(pair.accessToken).payload[identityClaim])
+      await ask((store) => store.startSession({ identity: name, sessionId, label, lifetime: sessionLifetime * 1000, keepFor }))
+      emit({ type: 'session_created', identity: name, sessionId })
+      return pair
+    },
+
+    async refreshTokens (refreshToken, options) {
+      const now = Date.now()
+      if (typeof refreshToken !== 'string') throw new JwtDecodeError('The token must be a string')
+      const verified = codec.verify(refreshToken, now)
+      const { header, payload } = isPromise(verified) ? await verified : verified
+      if (isExpired(payload, now, decodeLeeway)) throw new ExpiredTokenError(undefined, { jwtHeader: header, jwtPayload: payload })
+      if (payload.type !== 'refresh') throw new WrongTokenError('Only refresh tokens are allowed', { jwtHeader: header, jwtPayload: payload })
+      return await rotate(payload, options)
+    },
+
+    async revokeToken (token) {
+      const payload = typeof token === 'string' ? (await codec.verify(token, Date.now())).payload : token
+      if (typeof payload !== 'object' || payload === null) throw new JwtUsageError('revokeToken takes a token or its payload')
+      const identity = nameIdentity(payload[identityClaim])
+      const { sid: sessionId, jti } = payload
+      if (typeof sessionId === 'string') {
+        if (await ask((store) => store.endSession(identity, sessionId))) emit({ type: 'session_revoked', identity, sessionId })
+        return
+      }
+      if (typeof jti !== 'string') throw new JwtDecodeError('Missing claim: jti')
+      const left = payload.exp === undefined ? HUNDRED_YEARS : (payload.exp + decodeLeeway) * 1000 - Date.now()
+      if (left > 0) await ask((store) => store.revokeToken(identity, jti, Math.ceil(left)))
+    },
+
+    async revokeSession (identity, sessionId) {
+      if (typeof sessionId !== 'string' || sessionId === '') throw new JwtUsageError('revokeSession takes the identity and the id of the session')
+      const name = await resolve(identity)
+      const ended = await ask((store) => store.endSession(name, sessionId))
+      if (ended) emit({ type: 'session_revoked', identity: name, sessionId })
+      return ended
+    },
+
+    async revokeAllTokens (identity, options = {}) {
+      assertKnownNames(options, ['exceptSession'], 'revokeAllTokens')
+      const { exceptSession } = options
+      if (exceptSession !== undefined && typeof exceptSession !== 'string') throw new JwtUsageError('exceptSession must be the id of a session')
+      await endAll(await resolve(identity), exceptSession)
+    },
+
+    async listSessions (identity) {
+      const name = await resolve(identity)
+      const sessions = await ask((store) => store.listSessions(name))
+      return sessions.map(({ sessionId, label, startedAt, refreshedAt, expiresAt }) => ({
+        sessionId, label, startedAt: new Date(startedAt), refreshedAt: new Date(refreshedAt), expiresAt: new Date(expiresAt),
+      }))
+    },
+  }
+}

@@ -1,0 +1,45 @@
+import type { TokenStore } from '../types/store.js'
+import { isPromise } from './awaitable.js'
+import { StoreUnavailableError } from './errors.js'
+import type { Emit } from './session-events.js'
+
+/**
+ * Asks the store within its time limit. What a store answers at once is given at once; a store that throws, rejects
+ * or is late is a {@link StoreUnavailableError}. A late answer is dropped.
+ */
+export type AskStore = <T>(question: (store: TokenStore) => T | PromiseLike<T>) => T | PromiseLike<T>
+
+/** Makes the one way to a store. @param timeout in seconds */
+export function createStoreAccess (store: TokenStore, timeout: number, emit: Emit): AskStore {
+  function unavailable (cause: unknown): StoreUnavailableError {
+    const error = cause instanceof Error ? cause : new Error(String(cause))
+    emit({ type: 'store_unavailable', error })
+    return new StoreUnavailableError(undefined, { cause: error })
+  }
+
+  return function askStore<T> (question: (store: TokenStore) => T | PromiseLike<T>) {
+    let answer: T | PromiseLike<T>
+    try {
+      answer = question(store)
+    } catch (error) {
+      throw unavailable(error)
+    }
+    return isPromise(answer) ? within(answer) : answer
+  }
+
+  function within<T> (answer: PromiseLike<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => { reject(unavailable(new Error('The store was late'))) }, timeout * 1000)
+      answer.then(
+        (value) => {
+          clearTimeout(timer)
+          resolve(value)
+        },
+        (error: unknown) => {
+          clearTimeout(timer)
+          reject(unavailable(error))
+        }
+      )
+    })
+  }
+}

@@ -1,0 +1,160 @@
+import type { NewSession, Rotation, RotationResult, StoredSession, TokenQuery, TokenStore } from '../../types/store.js'
+import { JwtUsageError } from '../errors.js'
+import { judgeRotation } from '../rotation.js'
+
+/** What `memoryStore` takes. */
+export interface MemoryStoreOptions {
+  /** How many sessions, revoked tokens and revoked identities it keeps; one more is an error. @default 100000 */
+  maxEntries?: number | undefined
+}
+
+interface Session {
+  generation: number
+  rotatedAt: number
+  startedAt: number
+  endsAt: number
+  /** When its last token is dead. */
+  keepUntil: number
+  ended: false | 'ended' | 'reuse'
+  label: string | undefined
+}
+
+interface Identity {
+  sessions: Map<string, Session>
+  /** Revoked token ids, and until when that has to be known. */
+  tokens: Map<string, number>
+  epoch: number
+}
+
+const DEFAULT_ENTRIES = 100_000
+
+/**
+ * A store in the memory of one process: for development, for tests, and for an application that runs only once. It
+ * forgets everything when the process ends, and other instances know nothing of it. Bounded: when it is full, new
+ * sessions and revocations fail; nothing that keeps a token dead is ever dropped before the token is.
+ */
+export function memoryStore (options: MemoryStoreOptions = {}): TokenStore {
+  const { maxEntries = DEFAULT_ENTRIES } = options
+  if (!Number.isSafeInteger(maxEntries) || maxEntries < 1) throw new JwtUsageError('memoryStore: maxEntries must be a whole number, 1 or more')
+  if (process.env['NODE_ENV'] === 'production') {
+    process.emitWarning(
+      'memoryStore() forgets every session when the process ends and is not shared between instances; in production use redisStore()',
+      { code: 'FST_JWT_EXT_MEMORY_STORE' }
+    )
+  }
+  const identities = new Map<string, Identity>()
+  let entries = 0
+
+  function identityOf (name: string): Identity {
+    let identity = identities.get(name)
+    if (identity === undefined) {
+      identity = { sessions: new Map(), tokens: new Map(), epoch: 0 }
+      identities.set(name, identity)
+    }
+    return identity
+  }
+
+  function prune (now: number): void {
+    for (const [name, { sessions, tokens, epoch }] of identities) {
+      for (const [id, session] of sessions) if (session.keepUntil <= now && sessions.delete(id)) entries--
+      for (const [id, keepUntil] of tokens) if (keepUntil <= now && tokens.delete(id)) entries--
+      if (sessions.size + tokens.size === 0 && epoch === 0) identities.delete(name)
+    }
+  }
+
+  function takeEntry (now: number): void {
+    if (entries >= maxEntries) prune(now)
+    if (entries >= maxEntries) throw new Error(`memoryStore is full: it keeps ${maxEntries} entries`)
+    entries++
+  }
+
+  function sessionOf (name: string, id: string, now: number): Session | undefined {
+    const session = identities.get(name)?.sessions.get(id)
+    return session === undefined || session.keepUntil <= now ? undefined : session
+  }
+
+  function isAlive (session: Session | undefined, now: number): session is Session {
+    return session !== undefined && session.ended === false && session.endsAt > now
+  }
+
+  return {
+    isRevoked ({ identity: name, sessionId, tokenId, epoch, issuedAt }: TokenQuery) {
+      const now = Date.now()
+      const identity = identities.get(name)
+      if (tokenId !== undefined && (identity?.tokens.get(tokenId) ?? 0) > now) return true
+      if (sessionId !== undefined) return !isAlive(sessionOf(name, sessionId, now), now)
+      return identity !== undefined && identity.epoch > (epoch ?? issuedAt)
+    },
+
+    epochOf: (name) => identities.get(name)?.epoch ?? 0,
+
+    revokeToken (name, tokenId, keepFor) {
+      const now = Date.now()
+      const { tokens } = identityOf(name)
+      if (!tokens.has(tokenId)) takeEntry(now)
+      tokens.set(tokenId, now + keepFor)
+    },
+
+    startSession ({ identity, sessionId, label, lifetime, keepFor }: NewSession) {
+      const now = Date.now()
+      takeEntry(now)
+      identityOf(identity).sessions.set(sessionId, {
+        generation: 1, rotatedAt: now, startedAt: now, endsAt: now + lifetime, keepUntil: now + keepFor, ended: false, label,
+      })
+    },
+
+    rotate ({ identity, sessionId, generation, grace, keepFor }: Rotation): RotationResult {
+      const now = Date.now()
+      const session = sessionOf(identity, sessionId, now)
+      if (session === undefined) return { outcome: 'refused' }
+      const outcome = judgeRotation(session, generation, grace, now)
+      switch (outcome) {
+        case 'rotated':
+        case 'adopted':
+          session.generation = generation + 1
+          session.rotatedAt = now
+          session.keepUntil = Math.max(session.keepUntil, Math.min(now + keepFor, session.endsAt))
+          break
+        case 'reuse':
+          session.ended = 'reuse'
+          return { outcome }
+        case 'refused':
+          return { outcome }
+      }
+      return { outcome, generation: session.generation, remaining: session.endsAt - now }
+    },
+
+    endSession (name, id) {
+      const now = Date.now()
+      const session = sessionOf(name, id, now)
+      if (!isAlive(session, now)) return false
+      session.ended = 'ended'
+      return true
+    },
+
+    endAll (name, exceptSession) {
+      const now = Date.now()
+      const identity = identityOf(name)
+      if (identity.epoch === 0) takeEntry(now)
+      identity.epoch = Math.max(identity.epoch + 1, now)
+      const ended: string[] = []
+      for (const [id, session] of identity.sessions) {
+        if (id === exceptSession || !isAlive(session, now)) continue
+        session.ended = 'ended'
+        ended.push(id)
+      }
+      return ended
+    },
+
+    listSessions (name) {
+      const now = Date.now()
+      const alive: StoredSession[] = []
+      for (const [sessionId, session] of identities.get(name)?.sessions ?? []) {
+        if (!isAlive(session, now) || session.keepUntil <= now) continue
+        const { label, startedAt, rotatedAt, endsAt } = session
+        alive.push({ sessionId, label, startedAt, refreshedAt: rotatedAt, expiresAt: endsAt })
+      }
+      return alive.sort((a, b) => b.startedAt - a.startedAt)
+    },
+  }
+}

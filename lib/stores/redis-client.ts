@@ -1,0 +1,82 @@
+import { JwtUsageError } from '../errors.js'
+import type { Script } from './redis-scripts.js'
+
+/** The part of an ioredis client, or an ioredis cluster, that the store uses. */
+export interface IoredisClient {
+  readonly status: string
+  mget (keys: string[]): Promise<(string | null)[]>
+  set (key: string, value: string, px: 'PX', milliseconds: number): Promise<unknown>
+  evalsha (sha: string, keyCount: number, ...keysAndArguments: string[]): Promise<unknown>
+  eval (source: string, keyCount: number, ...keysAndArguments: string[]): Promise<unknown>
+  info (section: 'memory'): Promise<string>
+}
+
+/** The part of a node-redis client that the store uses. */
+export interface NodeRedisClient {
+  readonly isReady?: boolean
+  mGet (keys: string[]): Promise<unknown[]>
+  set (key: string, value: string, options: { PX: number }): Promise<unknown>
+  evalSha (sha: string, options: { keys: string[], arguments: string[] }): Promise<unknown>
+  eval (source: string, options: { keys: string[], arguments: string[] }): Promise<unknown>
+  info?(section: 'memory'): Promise<unknown>
+}
+
+/** A client of either kind, or a cluster client of either. */
+export type RedisClient = IoredisClient | NodeRedisClient
+
+/** What the store asks of a server, whichever client talks to it. */
+export interface Commands {
+  mget (keys: string[]): Promise<(string | null)[]>
+  set (key: string, value: string, milliseconds: number): Promise<void>
+  run (script: Script, keys: string[], args: (string | number)[]): Promise<unknown>
+  /** Whether a command would be sent now, instead of waiting for a connection. */
+  isReady (): boolean
+  memoryInfo (): Promise<string>
+}
+
+/** @throws {JwtUsageError} for what is no Redis client. */
+export function adaptClient (client: RedisClient): Commands {
+  if (typeof client === 'object' && client !== null) {
+    if ('evalsha' in client && typeof client.evalsha === 'function') return adaptIoredis(client)
+    if ('evalSha' in client && typeof client.evalSha === 'function') return adaptNodeRedis(client)
+  }
+  throw new JwtUsageError("redisStore takes a client of 'ioredis' or of 'redis' (node-redis), or a cluster client of either")
+}
+
+function adaptIoredis (client: IoredisClient): Commands {
+  return {
+    mget: (keys) => client.mget(keys),
+    async set (key, value, milliseconds) { await client.set(key, value, 'PX', milliseconds) },
+    run: (script, keys, args) => runScript(
+      () => client.evalsha(script.sha, keys.length, ...keys, ...args.map(String)),
+      () => client.eval(script.source, keys.length, ...keys, ...args.map(String))
+    ),
+    // A client that connects lazily does so with its first command.
+    isReady: () => client.status === 'ready' || client.status === 'wait',
+    memoryInfo: () => client.info('memory'),
+  }
+}
+
+function adaptNodeRedis (client: NodeRedisClient): Commands {
+  return {
+    mget: async (keys) => await client.mGet(keys) as (string | null)[],
+    async set (key, value, milliseconds) { await client.set(key, value, { PX: milliseconds }) },
+    run (script, keys, args) {
+      const options = { keys, arguments: args.map(String) }
+      return runScript(() => client.evalSha(script.sha, options), () => client.eval(script.source, options))
+    },
+    // A cluster client has no such member; its nodes' own time limit is what bounds a command.
+    isReady: () => client.isReady !== false,
+    memoryInfo: async () => String(await client.info?.('memory') ?? ''),
+  }
+}
+
+// A server forgets its scripts when it restarts; the digest alone is sent until then.
+async function runScript (bySha: () => Promise<unknown>, bySource: () => Promise<unknown>): Promise<unknown> {
+  try {
+    return await bySha()
+  } catch (error) {
+    if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error
+    return await bySource()
+  }
+}

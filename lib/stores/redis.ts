@@ -1,0 +1,114 @@
+import { createHash } from 'node:crypto'
+import type { RotationResult, StoredSession, TokenStore } from '../../types/store.js'
+import { JwtUsageError } from '../errors.js'
+import { adaptClient, type RedisClient } from './redis-client.js'
+import { END, END_ALL, LIST, ROTATE, START } from './redis-scripts.js'
+
+/** What `redisStore` takes besides the client. */
+export interface RedisStoreOptions {
+  /** What every key begins with. @default 'jwt:' */
+  prefix?: string | undefined
+}
+
+// Tokens without a session may live for ever, and a mark that ends before its token does would revive it.
+const HUNDRED_YEARS = 100 * 365 * 24 * 60 * 60 * 1000
+
+interface SessionText {
+  at: number
+  st: number
+  e: number
+  x?: string
+  l?: string
+}
+
+/**
+ * A store on Redis 6.2 or newer, or Valkey, that all instances of an application share. It uses the application's own
+ * client and makes no connection. All keys of an identity are of one hash slot, named by a digest of the identity; each
+ * has a time to live, and none is ever searched for.
+ */
+export function redisStore (client: RedisClient, options: RedisStoreOptions = {}): TokenStore {
+  const { prefix = 'jwt:' } = options
+  if (typeof prefix !== 'string' || /[{}]/.test(prefix)) throw new JwtUsageError('redisStore: prefix must be a string without braces')
+  const commands = adaptClient(client)
+  let isPolicyKnown = false
+
+  // An evicted mark would bring a revoked token back to life.
+  function warnOfEviction (): void {
+    if (isPolicyKnown) return
+    isPolicyKnown = true
+    commands.memoryInfo().then((info) => {
+      const policy = /maxmemory_policy:(\S+)/.exec(info)?.[1]
+      if (policy === undefined || policy === 'noeviction') return
+      process.emitWarning(
+        `The Redis server may evict keys (maxmemory-policy ${policy}), and with them the marks that keep revoked tokens dead; set it to noeviction`,
+        { code: 'FST_JWT_EXT_EVICTION' }
+      )
+    }, () => {
+      // A server that does not say is asked again.
+      isPolicyKnown = false
+    })
+  }
+
+  function tagOf (identity: string): string {
+    return `${prefix}{${createHash('sha256').update(identity).digest('base64url').slice(0, 24)}}:`
+  }
+
+  return {
+    async isRevoked ({ identity, sessionId, tokenId, epoch, issuedAt }) {
+      warnOfEviction()
+      const tag = tagOf(identity)
+      const keys = [sessionId === undefined ? `${tag}epoch` : `${tag}session:${sessionId}`]
+      if (tokenId !== undefined) keys.push(`${tag}token:${tokenId}`)
+      const [state, mark] = await commands.mget(keys)
+      if (typeof mark === 'string') return true
+      if (sessionId === undefined) return Number(state ?? 0) > (epoch ?? issuedAt)
+      return typeof state !== 'string' || (JSON.parse(state) as SessionText).x !== undefined
+    },
+
+    async epochOf (identity) {
+      const [epoch] = await commands.mget([`${tagOf(identity)}epoch`])
+      return Number(epoch ?? 0)
+    },
+
+    async revokeToken (identity, tokenId, keepFor) {
+      await commands.set(`${tagOf(identity)}token:${tokenId}`, '1', Math.min(Math.ceil(keepFor), HUNDRED_YEARS))
+    },
+
+    async startSession ({ identity, sessionId, label, lifetime, keepFor }) {
+      warnOfEviction()
+      const tag = tagOf(identity)
+      await commands.run(START, [`${tag}session:${sessionId}`, `${tag}sessions`], [sessionId, lifetime, keepFor, label ?? ''])
+    },
+
+    async rotate ({ identity, sessionId, generation, grace, keepFor }): Promise<RotationResult> {
+      // A rotation that waits for a connection would come when its answer is no longer awaited, and look like a theft.
+      if (!commands.isReady()) throw new Error('The Redis client is not connected')
+      const tag = tagOf(identity)
+      const keys = [`${tag}session:${sessionId}`, `${tag}sessions`]
+      const [outcome, successor, remaining] = await commands.run(ROTATE, keys, [sessionId, generation, grace, keepFor]) as unknown[]
+      if (outcome === 'reuse' || outcome === 'refused') return { outcome }
+      return { outcome: outcome as 'rotated' | 'replayed' | 'adopted', generation: Number(successor), remaining: Number(remaining) }
+    },
+
+    async endSession (identity, sessionId) {
+      const tag = tagOf(identity)
+      return await commands.run(END, [`${tag}session:${sessionId}`, `${tag}sessions`], [sessionId]) === 1
+    },
+
+    async endAll (identity, exceptSession) {
+      const tag = tagOf(identity)
+      return await commands.run(END_ALL, [`${tag}epoch`, `${tag}sessions`], [`${tag}session:`, exceptSession ?? '', HUNDRED_YEARS]) as string[]
+    },
+
+    async listSessions (identity) {
+      const tag = tagOf(identity)
+      const found = await commands.run(LIST, [`${tag}sessions`], [`${tag}session:`]) as string[]
+      const sessions: StoredSession[] = []
+      for (let i = 0; i < found.length; i += 2) {
+        const { at, st, e, l, x } = JSON.parse(found[i + 1]!) as SessionText
+        if (x === undefined) sessions.push({ sessionId: found[i]!, label: l, startedAt: st, refreshedAt: at, expiresAt: e })
+      }
+      return sessions.sort((a, b) => b.startedAt - a.startedAt)
+    },
+  }
+}

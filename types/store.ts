@@ -1,0 +1,90 @@
+type Awaitable<T> = T | Promise<T>
+
+/** What a guard asks a store about a token. */
+export interface TokenQuery {
+  /** The identity claim, as text. */
+  readonly identity: string
+  /** The `sid` claim; `undefined` for a token without a session. */
+  readonly sessionId: string | undefined
+  /** The `jti` claim; `undefined` for a token without one. */
+  readonly tokenId: string | undefined
+  /** The `epoch` claim of a token without a session: what `epochOf` said when it was made. */
+  readonly epoch: number | undefined
+  /** The `iat` claim in milliseconds: what decides for a token without session and `epoch`; 0 where it has none. */
+  readonly issuedAt: number
+}
+
+/** A session that begins. */
+export interface NewSession {
+  readonly identity: string
+  readonly sessionId: string
+  /** What the application calls it: a device, a browser. */
+  readonly label: string | undefined
+  /** Milliseconds until its absolute end. */
+  readonly lifetime: number
+  /** Milliseconds that its newest token lives; after them nothing of the session is needed any more. */
+  readonly keepFor: number
+}
+
+/** A refresh token that wants a successor. */
+export interface Rotation {
+  readonly identity: string
+  readonly sessionId: string
+  /** The `gen` claim of the token. */
+  readonly generation: number
+  /** Milliseconds in which the token just used still gives the same successor. */
+  readonly grace: number
+  /** Milliseconds that the successor lives. */
+  readonly keepFor: number
+}
+
+/**
+ * What became of a rotation:
+ * - `rotated`: the session's generation is a new one; `adopted` is the same where the token was ahead of the store,
+ *   which must have lost writes
+ * - `replayed`: the token was used a moment ago, and its successor is still the session's generation
+ * - `reuse`: the token was used before, so that two hold it: the session is dead, now or since an earlier reuse
+ * - `refused`: the session has ended, or the store does not know it
+ */
+export type RotationResult =
+  | {
+    readonly outcome: 'rotated' | 'replayed' | 'adopted'
+    /** The generation of the successor. */
+    readonly generation: number
+    /** The absolute end of the session: milliseconds from now, by the clock of the store. */
+    readonly remaining: number
+  }
+  | { readonly outcome: 'reuse' }
+  | { readonly outcome: 'refused' }
+
+/** A session that is alive. Times are milliseconds since 1970. */
+export interface StoredSession {
+  readonly sessionId: string
+  readonly label: string | undefined
+  readonly startedAt: number
+  readonly refreshedAt: number
+  readonly expiresAt: number
+}
+
+/**
+ * Token state that several requests, and several instances of an application, share. Each method is one atomic step by
+ * the store's own clock; what throws or rejects counts as a store that failed. Nothing in it is a token or a secret.
+ */
+export interface TokenStore {
+  /** Whether the identity's tokens were revoked since this one was made, its session has ended, or it was revoked itself. */
+  isRevoked (query: TokenQuery): Awaitable<boolean>
+  /** The number that a token without a session carries, so that it is told from those made after a later `endAll`. */
+  epochOf (identity: string): Awaitable<number>
+  /** Revokes one token for so many milliseconds: at least as long as it lives. */
+  revokeToken (identity: string, tokenId: string, keepFor: number): Awaitable<void>
+  /** Starts a session at generation 1. */
+  startSession (session: NewSession): Awaitable<void>
+  /** Gives a refresh token its successor, or finds out why it has none. */
+  rotate (rotation: Rotation): Awaitable<RotationResult>
+  /** Ends a session. `false` where none of that name is alive. */
+  endSession (identity: string, sessionId: string): Awaitable<boolean>
+  /** Ends all sessions of an identity but one, and all its tokens without a session. Gives the ids of what it ended. */
+  endAll (identity: string, exceptSession: string | undefined): Awaitable<string[]>
+  /** The sessions of an identity that are alive, the newest first. */
+  listSessions (identity: string): Awaitable<StoredSession[]>
+}
