@@ -35,12 +35,10 @@ async function guardCall (options: JwtExtendedOptions, tokens: number): Promise<
   }))
   const reply = {} as FastifyReply
   let i = 0
-  let passed = 0
   return () => {
     i = (i + 1) % tokens
     guard(requests[i]!, reply, (error?: Error) => {
       if (error !== undefined) throw error
-      passed++
     })
   }
 }
