@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache'
 import type { DeepReadonly, JwtAlgorithm, JwtHeader, JwtPayload } from '../types/claims.js'
 import { isPromise } from './awaitable.js'
 import { createClaimsPolicy, isExpired, isTooEarly, judgeHeader, type RawPayload } from './claims.js'
-import { JwtDecodeError, JwtUsageError } from './errors.js'
+import { addToken, JwtDecodeError, JwtUsageError } from './errors.js'
 import {
   readLoadedSigningKey, readLoadedVerifyingKey, type Keyring, type SigningKey, type VerifyingKey
 } from './keyring.js'
@@ -83,13 +83,19 @@ export function createCodec (settings: Settings, keyring: Keyring): Codec {
 
   function verifyBy (verifier: Verifier, token: string, now: number, cached: CachedToken | undefined): VerifiedToken {
     if (cached !== undefined && cached.verifier === verifier) {
-      if (isTooEarly(cached.payload, now, decodeLeeway)) throw new JwtDecodeError('The token is not yet valid (nbf)')
+      if (isTooEarly(cached.payload, now, decodeLeeway)) {
+        throw new JwtDecodeError('The token is not yet valid (nbf)', { jwtHeader: cached.header, jwtPayload: cached.payload })
+      }
       if (isExpired(cached.payload, now, decodeLeeway)) tokens!.delete(token)
       return cached
     }
     const { header, payload } = verifier.verify(token)
-    judgeHeader(header)
-    judgeClaims(payload, now)
+    try {
+      judgeHeader(header)
+      judgeClaims(payload, now)
+    } catch (error) {
+      throw addToken(error as JwtDecodeError, deepFreeze(header), deepFreeze(payload as JwtPayload))
+    }
     const verified: CachedToken = { header: deepFreeze(header), payload: deepFreeze(payload as JwtPayload), verifier }
     if (tokens !== undefined && !isExpired(verified.payload, now, decodeLeeway)) tokens.set(token, verified)
     return verified

@@ -1,6 +1,6 @@
 import { stringifySetCookie, type SerializeOptions } from 'cookie'
 import type { FastifyReply } from 'fastify'
-import type { TokenType } from '../types/claims.js'
+import type { JwtPayload, TokenType } from '../types/claims.js'
 import type { SetCookiesOptions, UnsetCookiesOptions } from '../types/options.js'
 import type { Codec } from './codec.js'
 import { toSeconds } from './durations.js'
@@ -51,7 +51,7 @@ export function createCookieWriter (settings: Settings, codec: Codec): CookieWri
     ...(settings.cookieDomain !== undefined && { domain: settings.cookieDomain }),
   }
 
-  function add (reply: FastifyReply, name: string, value: string, more: SerializeOptions): void {
+  function render (name: string, value: string, more: SerializeOptions): string {
     if (more.domain !== undefined && /^__host-/i.test(name)) {
       throw new JwtUsageError(`The cookie ${name} allows no domain: browsers refuse a __Host- cookie with one`)
     }
@@ -63,12 +63,21 @@ export function createCookieWriter (settings: Settings, codec: Codec): CookieWri
         'put fewer claims into the token, and load the rest by userLookupLoader'
       )
     }
-    reply.header('Set-Cookie', line)
+    return line
+  }
+
+  // The application made the token: one that cannot be read is its mistake, and none of the client's.
+  function decode (token: string): JwtPayload {
+    try {
+      return codec.decode(token).payload
+    } catch (cause) {
+      throw new JwtUsageError('A token cookie needs a token, as createAccessToken and createRefreshToken make it', cause)
+    }
   }
 
   function csrfOf (token: string): string | undefined {
     if (!settings.cookieCsrfProtect) return undefined
-    const { csrf } = codec.decode(token).payload
+    const { csrf } = decode(token)
     if (typeof csrf === 'string') return csrf
     throw new JwtUsageError(
       'The token has no csrf claim, so no cookie can protect it; make it with cookieCsrfProtect: true, or register with cookieCsrfProtect: false'
@@ -83,23 +92,29 @@ export function createCookieWriter (settings: Settings, codec: Codec): CookieWri
       const more: SerializeOptions = { ...readDomain(options.domain), ...(maxAge !== undefined && { maxAge }) }
       const csrf = csrfOf(token)
       const { name, path, csrfName, csrfPath } = names[type]
-      add(reply, name, token, { ...more, path, httpOnly: true })
-      if (hasCsrfCookie) add(reply, csrfName, csrf!, { ...more, path: csrfPath })
+      const lines = [render(name, token, { ...more, path, httpOnly: true })]
+      if (hasCsrfCookie) lines.push(render(csrfName, csrf!, { ...more, path: csrfPath }))
       forbidStoring(reply)
-      return reply
+      return add(reply, lines)
     },
 
     unset (reply, types, options = {}) {
       assertKnownNames(options, ['domain'], 'unsetting cookies')
       const more: SerializeOptions = { ...readDomain(options.domain), maxAge: 0, expires: new Date(0) }
-      for (const type of types) {
+      const lines = types.flatMap((type) => {
         const { name, path, csrfName, csrfPath } = names[type]
-        add(reply, name, '', { ...more, path, httpOnly: true })
-        if (hasCsrfCookie) add(reply, csrfName, '', { ...more, path: csrfPath })
-      }
-      return reply
+        const line = render(name, '', { ...more, path, httpOnly: true })
+        return hasCsrfCookie ? [line, render(csrfName, '', { ...more, path: csrfPath })] : [line]
+      })
+      return add(reply, lines)
     },
   }
+}
+
+// All lines were rendered before the first is added, so that a mistake in one leaves the reply as it was.
+function add (reply: FastifyReply, lines: readonly string[]): FastifyReply {
+  for (const line of lines) reply.header('Set-Cookie', line)
+  return reply
 }
 
 function readMaxAge (maxAge: unknown): number | undefined {

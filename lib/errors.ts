@@ -166,6 +166,13 @@ export class JwtUsageError extends createError<[string]>('FST_JWT_EXT_USAGE', '%
   }
 }
 
+/** Tells an error which verified token it is about. */
+export function addToken<E extends JwtError> (error: E, jwtHeader: DeepReadonly<JwtHeader>, jwtPayload: DeepReadonly<JwtPayload>): E {
+  defineHidden(error, 'jwtHeader', jwtHeader)
+  defineHidden(error, 'jwtPayload', jwtPayload)
+  return error
+}
+
 const LONGEST_DESCRIPTION = 200
 
 // RFC 6750 §3: error_description is %x20-21 / %x23-5B / %x5D-7E. Anything else could end the quoted string or the

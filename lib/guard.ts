@@ -39,7 +39,7 @@ export function createGuard ({ judge, needBody, readsQuery }: Judge, answer: Ans
   }
 
   if (needBody) bodyReaders.add(guard)
-  return guard
+  return guard as JwtGuard
 }
 
 /** The hooks of a route, as Fastify's `onRoute` shows them. */

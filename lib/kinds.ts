@@ -10,9 +10,9 @@ export interface Kind<T> {
 
 // RFC 9110 §5.6.2: what a header's name, a scheme, a method and a cookie's name are made of.
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
-// RFC 6265bis §4.1.1: path-value and domain-value.
-const COOKIE_PATH = /^\/[\x20-\x3a\x3c-\x7e]*$/
-const COOKIE_DOMAIN = /^\.?[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$/i
+// RFC 6265bis §4.1.1: path-value (without '<', which the serializer refuses) and domain-value.
+const COOKIE_PATH = /^\/[\x20-\x3a\x3d-\x7e]*$/
+const COOKIE_DOMAIN = /^\.?[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$/i
 
 function kind<T> (takes: string, read: (value: unknown) => T | undefined): Kind<T> {
   return { takes, read }

@@ -1,3 +1,4 @@
+import type { ServerHttp2Stream } from 'node:http2'
 import { parseCookie } from 'cookie'
 import type { FastifyRequest } from 'fastify'
 import type { TokenLocation } from '../types/claims.js'
@@ -154,7 +155,8 @@ function fieldValue (field: unknown): unknown {
   return memberOf(field, 'value') ?? field
 }
 
-const BODYLESS = new Set(['GET', 'HEAD', 'TRACE'])
+// The methods whose body Fastify parses; one that an application adds may or may not be among them.
+const WITH_BODY = new Set(['POST', 'PUT', 'PATCH', 'DELETE'])
 
 function parsedBody (request: FastifyRequest): unknown {
   if (request.body === undefined && isUnread(request)) {
@@ -165,9 +167,17 @@ function parsedBody (request: FastifyRequest): unknown {
   return request.body
 }
 
-// A multipart body may stay unread for good, as the route likes; any other that was to be parsed would be by now.
 function isUnread (request: FastifyRequest): boolean {
-  const { headers, method, raw } = request
-  const hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
-  return hasBody && !BODYLESS.has(method) && !raw.readableDidRead && mediaType(request) !== 'multipart/form-data'
+  return WITH_BODY.has(request.method) && hasBody(request) && !request.raw.readableDidRead && !isLeftToRoute(request)
+}
+
+function hasBody ({ headers, raw }: FastifyRequest): boolean {
+  if (headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0) return true
+  // HTTP/2 says neither.
+  return 'stream' in raw && (raw.stream as ServerHttp2Stream).endAfterHeaders === false
+}
+
+// A multipart body may stay unread for good, for the route to read; @fastify/multipart tells when it has come to that.
+function isLeftToRoute (request: FastifyRequest & { isMultipart?(): boolean }): boolean {
+  return mediaType(request) === 'multipart/form-data' && request.isMultipart?.() !== false
 }

@@ -10,6 +10,6 @@ export interface JwtFailure extends Error {
   readonly challenge: string | undefined
   /** The header of the token, where the token's signature was verified. */
   readonly jwtHeader: DeepReadonly<JwtHeader> | undefined
-  /** The payload of the token with `type`, `fresh` and `jti` filled in, where its signature was verified. */
+  /** The payload of the token, where its signature was verified; `type`, `fresh` and `jti` filled in once its claims were. */
   readonly jwtPayload: DeepReadonly<JwtPayload> | undefined
 }

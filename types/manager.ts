@@ -5,16 +5,20 @@ import type {
 } from './options.js'
 import type { JwtSessionMethods, TokenPair } from './sessions.js'
 
-// A route's own generics must not stand between it and a guard.
+// A route's own generics must not stand between it and a manager.
 /* eslint-disable @typescript-eslint/no-explicit-any */
 type AnyRequest = FastifyRequest<any, any, any, any, any, any, any, any>
 type AnyReply = FastifyReply<any, any, any, any, any, any, any, any>
 /* eslint-enable @typescript-eslint/no-explicit-any */
 
+// So little of both that no route's types are inferred from a guard's.
+type GuardedRequest = Pick<FastifyRequest, 'id' | 'method' | 'url'>
+type GuardedReply = Pick<FastifyReply, 'sent' | 'statusCode'>
+
 /** The hook that `jwtRequired` returns: for `onRequest`, `preParsing`, `preValidation` or `preHandler`. */
 export interface JwtGuard {
-  (request: AnyRequest, reply: AnyReply, done: HookHandlerDoneFunction): void
-  (request: AnyRequest, reply: AnyReply, payload: RequestPayload, done: HookHandlerDoneFunction): void
+  (request: GuardedRequest, reply: GuardedReply, done: HookHandlerDoneFunction): void
+  (request: GuardedRequest, reply: GuardedReply, payload: RequestPayload, done: HookHandlerDoneFunction): void
 }
 
 /** What `verifyJwt` gives for a request that carries a good token. */
@@ -52,7 +56,7 @@ export interface JwtInstanceMethods {
 /** All methods of one configuration. Those of sessions are there with the option `store` only. */
 export interface JwtManager extends JwtInstanceMethods, JwtSessionMethods {
   /** Judges a request as a guard would, and throws the typed errors; `null` for an anonymous request that may pass. */
-  verifyJwt (request: FastifyRequest, rule?: JwtRule): Promise<VerifiedJwt | null>
+  verifyJwt (request: AnyRequest, rule?: JwtRule): Promise<VerifiedJwt | null>
   /** As `reply.setAccessCookies`. */
   setAccessCookies (reply: AnyReply, token: string, options?: SetCookiesOptions): FastifyReply
   /** As `reply.setRefreshCookies`. */

@@ -1,0 +1,39 @@
+import { randomBytes } from 'node:crypto'
+import Fastify from 'fastify'
+import { startServer } from './load.js'
+
+const { default: jwtExtended } = await import(new URL('../dist/index.js', import.meta.url).href) as typeof import('../index.js')
+
+function heap (): number {
+  globalThis.gc!()
+  return process.memoryUsage().heapUsed
+}
+
+/** The bytes of heap that one cached token needs: its text, its frozen header and payload, its place in the cache. */
+export async function measureEntry (count = 5000): Promise<number> {
+  const app = Fastify()
+  await app.register(jwtExtended, { secretKey: randomBytes(64), verifyCache: count })
+  app.get('/', { preHandler: app.jwtRequired() }, async () => 'ok')
+  await app.ready()
+  const pass = async (i: number): Promise<void> => {
+    await app.inject({ url: '/', headers: { authorization: `Bearer ${await app.createAccessToken(`user-${i}`)}` } })
+  }
+  await pass(-1)
+  const before = heap()
+  for (let i = 0; i < count; i++) await pass(i)
+  const bytes = (heap() - before) / count
+  await app.close()
+  return bytes
+}
+
+/** The heap of a server after a first load, and after so many requests more. */
+export async function measureLevel (requests: number): Promise<{ before: number, after: number, requests: number }> {
+  const server = await startServer('ours, HS256, cold')
+  await server.requestsPerSecond(3)
+  const before = await server.heap()
+  let done = 0
+  while (done < requests) done += await server.requestsPerSecond(5) * 5
+  const after = await server.heap()
+  await server.stop()
+  return { before, after, requests: Math.round(done) }
+}
