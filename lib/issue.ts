@@ -9,7 +9,7 @@ import { toSeconds } from './durations.js'
 import { JwtUsageError, StoreUnavailableError } from './errors.js'
 import { assertKnownNames } from './names.js'
 import type { Settings } from './settings.js'
-import type { AskStore } from './store-access.js'
+import { nameIdentity, type AskStore } from './store-access.js'
 
 /** What ties a token to a session. */
 export interface SessionBinding {
@@ -109,11 +109,6 @@ export function createIssuer (settings: Settings, codec: Codec, ask: AskStore | 
     createAccessToken: (identity, options = NO_OPTIONS) => issue('access', identity, options, settings.accessTokenExpires),
     createRefreshToken: (identity, options = NO_OPTIONS) => issue('refresh', identity, options, settings.refreshTokenExpires),
   }
-}
-
-/** An identity claim as text, for a store. */
-export function nameIdentity (identity: unknown): string {
-  return typeof identity === 'string' ? identity : JSON.stringify(identity) ?? ''
 }
 
 function readFresh (fresh: unknown, now: number): boolean | number {

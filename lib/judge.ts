@@ -10,11 +10,10 @@ import {
   StoreUnavailableError, UserClaimsVerificationError, UserLookupError, WrongTokenError
 } from './errors.js'
 import { compileLocations } from './locations.js'
-import { nameIdentity } from './issue.js'
 import { anonymousState, setState, type Owner, type RequestState } from './request-state.js'
 import type { Rule } from './rule.js'
 import type { Settings } from './settings.js'
-import type { AskStore } from './store-access.js'
+import { nameIdentity, type AskStore } from './store-access.js'
 
 /** The token of a request that passed, or `null` where there was none to judge. */
 export type Verdict = {

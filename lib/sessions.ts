@@ -6,11 +6,11 @@ import { isPromise } from './awaitable.js'
 import { isExpired } from './claims.js'
 import type { Codec } from './codec.js'
 import { ExpiredTokenError, JwtDecodeError, JwtUsageError, RevokedTokenError, WrongTokenError } from './errors.js'
-import { nameIdentity, type Issuer } from './issue.js'
+import type { Issuer } from './issue.js'
 import { assertKnownNames } from './names.js'
 import type { Emit } from './session-events.js'
 import type { Settings } from './settings.js'
-import type { AskStore } from './store-access.js'
+import { nameIdentity, type AskStore } from './store-access.js'
 
 /** What a configuration with a store can do with sessions. */
 export interface Sessions extends JwtSessionMethods {

@@ -43,3 +43,8 @@ export function createStoreAccess (store: TokenStore, timeout: number, emit: Emi
     })
   }
 }
+
+/** An identity claim as text: how a store knows it. */
+export function nameIdentity (identity: unknown): string {
+  return typeof identity === 'string' ? identity : JSON.stringify(identity) ?? ''
+}
