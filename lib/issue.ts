@@ -82,8 +82,8 @@ export function createIssuer (settings: Settings, codec: Codec, ask: AskStore | 
     const taken = own.find((name) => sources.some((source) => source !== undefined && Object.hasOwn(source as object, name)))
     if (taken !== undefined) throw new JwtUsageError(`additional claims of a session's tokens must not contain '${taken}'`)
     claims[settings.identityClaim] = subject
-    claims['sid'] = binding.sessionId
-    if (type === 'refresh') claims['gen'] = binding.generation
+    claims.sid = binding.sessionId
+    if (type === 'refresh') claims.gen = binding.generation
   }
 
   // Two tokens of one second are told apart by what the store counts, not by clocks. A store that fails is no reason
@@ -94,7 +94,7 @@ export function createIssuer (settings: Settings, codec: Codec, ask: AskStore | 
     const identity = nameIdentity(claims[settings.identityClaim])
     try {
       const epoch = ask((store) => store.epochOf(identity))
-      claims['epoch'] = isPromise(epoch) ? await epoch : epoch
+      claims.epoch = isPromise(epoch) ? await epoch : epoch
     } catch (error) {
       if (!(error instanceof StoreUnavailableError)) throw error
     }

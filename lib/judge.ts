@@ -162,7 +162,7 @@ function compileStoreCheck (ask: AskStore, onFailure: 'closed' | 'open'): Check 
   function settle (entry: Case, isRevoked: boolean): void {
     if (isRevoked === false) return
     const { jwtHeader, jwtPayload, location } = entry
-    const endedCookieSession = location === 'cookies' && jwtPayload['sid'] !== undefined
+    const endedCookieSession = location === 'cookies' && jwtPayload.sid !== undefined
     throw new RevokedTokenError(undefined, { jwtHeader, jwtPayload, endedCookieSession })
   }
 

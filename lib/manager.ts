@@ -29,6 +29,7 @@ export function createManager (options: unknown): { namespace: string | undefine
   const cookies = createCookieWriter(settings, codec)
   const owner: Owner = {
     hasUserLookup: settings.userLookupLoader !== undefined,
+    hasUserIdentity: settings.userIdentityLoader !== undefined,
     sessions,
     clearCookies (reply) { cookies.unset(reply, ['access', 'refresh']) },
     dress,

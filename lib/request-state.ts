@@ -1,12 +1,14 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { DeepReadonly, JwtHeader, JwtPayload, TokenLocation } from '../types/claims.js'
 import type { RefreshTokensOptions, TokenPair } from '../types/sessions.js'
-import { JwtUsageError, RevokedTokenError } from './errors.js'
+import { JwtUsageError, NoAuthorizationError, RevokedTokenError, WrongTokenError } from './errors.js'
 import type { Sessions } from './sessions.js'
 
 /** The configuration whose guard let a request in. */
 export interface Owner {
   readonly hasUserLookup: boolean
+  /** Whether what `createAccessToken` takes is more than the identity claim: the user, usually. */
+  readonly hasUserIdentity: boolean
   /** Absent without a store. */
   readonly sessions: Sessions | undefined
   clearCookies (reply: FastifyReply): void
@@ -68,32 +70,35 @@ export const requestGetters = {
   },
 }
 
-function sessionsOf (request: FastifyRequest, method: string): { state: RequestState, sessions: Sessions } {
-  const state = stateOf(request, method)
+function sessionsOf (state: RequestState, method: string): Sessions {
   const { sessions } = state.owner
   if (sessions === undefined) throw new JwtUsageError(`request.${method} needs the option store in the configuration of the guard`)
-  if (state.location === null) throw new JwtUsageError(`request.${method} needs a token, and this request has none`)
-  return { state, sessions }
+  return sessions
 }
 
 /** Rotates the refresh token that let a request in; where its session has ended, its cookies are cleared. */
 export async function refreshRequest (request: FastifyRequest, options?: RefreshTokensOptions): Promise<TokenPair> {
-  const { state: { jwtPayload, location, owner, reply }, sessions } = sessionsOf(request, 'refreshTokens')
-  if (jwtPayload.type !== 'refresh') throw new JwtUsageError('request.refreshTokens needs a guard with refresh: true')
+  const state = stateOf(request, 'refreshTokens')
+  const sessions = sessionsOf(state, 'refreshTokens')
+  const { jwtHeader, jwtPayload, location, user, owner, reply } = state
   try {
-    return await sessions.rotate(jwtPayload, options)
+    if (location === null) throw new NoAuthorizationError('Missing refresh token')
+    if (jwtPayload.type !== 'refresh') throw new WrongTokenError('Only refresh tokens are allowed', { jwtHeader, jwtPayload })
+    return await sessions.rotate(jwtPayload, options, owner.hasUserIdentity ? user : undefined)
   } catch (error) {
     if (error instanceof RevokedTokenError && location === 'cookies' && reply !== undefined) owner.clearCookies(reply)
     throw owner.dress(error)
   }
 }
 
-/** Revokes the token that let a request in. */
+/** Revokes the token that let a request in; there is nothing to do for a request without one. */
 export async function revokeRequest (request: FastifyRequest): Promise<void> {
-  const { state: { jwtPayload, owner }, sessions } = sessionsOf(request, 'revokeJwt')
+  const state = stateOf(request, 'revokeJwt')
+  const sessions = sessionsOf(state, 'revokeJwt')
+  if (state.location === null) return
   try {
-    await sessions.revokeToken(jwtPayload)
+    await sessions.revokeToken(state.jwtPayload)
   } catch (error) {
-    throw owner.dress(error)
+    throw state.owner.dress(error)
   }
 }

@@ -14,8 +14,12 @@ import { nameIdentity, type AskStore } from './store-access.js'
 
 /** What a configuration with a store can do with sessions. */
 export interface Sessions extends JwtSessionMethods {
-  /** Gives a refresh token that a guard has verified its successor. */
-  rotate (payload: DeepReadonly<JwtPayload>, options?: RefreshTokensOptions): Promise<TokenPair>
+  /**
+   * Gives a refresh token that was verified its successor.
+   *
+   * @param user who the issuing loaders are told of, where that is more than the identity claim
+   */
+  rotate (payload: DeepReadonly<JwtPayload>, options: RefreshTokensOptions | undefined, user: unknown): Promise<TokenPair>
 }
 
 const LONGEST_LABEL = 200
@@ -42,14 +46,17 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
     return Object.freeze({ accessToken, refreshToken, sessionId })
   }
 
-  // What createAccessToken takes, or the identity claim that was made of it.
-  async function resolve (identity: JwtIdentity): Promise<string> {
-    const subject = userIdentityLoader === undefined ? identity : await userIdentityLoader(identity)
-    if (subject === undefined || subject === null) {
-      if (typeof identity === 'string') return identity
-      throw new JwtUsageError('An identity is needed, as createAccessToken takes it')
+  // An identity as createAccessToken takes it, or the identity claim that was made of it. Text may be either, and a
+  // log-out that ends nothing because of that would look as if it had worked: so it stands for both.
+  async function resolve (identity: JwtIdentity): Promise<string[]> {
+    if (identity === undefined || identity === null) throw new JwtUsageError('An identity is needed: as createAccessToken takes it, or its claim')
+    if (userIdentityLoader === undefined) return [nameIdentity(identity)]
+    if (typeof identity !== 'string') return [nameIdentity(await userIdentityLoader(identity))]
+    try {
+      return [...new Set([identity, nameIdentity(await userIdentityLoader(identity))])]
+    } catch {
+      return [identity]
     }
-    return nameIdentity(subject)
   }
 
   async function endAll (identity: string, exceptSession: string | undefined): Promise<void> {
@@ -58,7 +65,7 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
     emit({ type: 'identity_revoked', identity })
   }
 
-  async function rotate (payload: DeepReadonly<JwtPayload>, options: RefreshTokensOptions = {}): Promise<TokenPair> {
+  async function rotate (payload: DeepReadonly<JwtPayload>, options: RefreshTokensOptions = {}, user?: unknown): Promise<TokenPair> {
     assertKnownNames(options, ['additionalClaims'], 'refreshTokens')
     const { sid: sessionId, gen: generation } = payload
     if (typeof sessionId !== 'string') throw new JwtDecodeError('Missing claim: sid')
@@ -78,8 +85,8 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
     if (result.outcome !== 'replayed') {
       emit({ type: 'session_renewed', identity, sessionId, adopted: result.outcome === 'adopted' })
     }
-    // The loaders get the identity claim: the object that it was made of is not here any more.
-    return await createPair(subject as JwtIdentity, subject, sessionId, result.generation, Math.floor(result.remaining / 1000), options)
+    // Without a user, the loaders are told of the identity claim: what it was made of is not here any more.
+    return await createPair((user ?? subject) as JwtIdentity, subject, sessionId, result.generation, Math.floor(result.remaining / 1000), options)
   }
 
   return {
@@ -87,10 +94,9 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
 
     async createTokenPair (identity, options = {}) {
       assertKnownNames(options, ['fresh', 'additionalClaims', 'additionalHeaders', 'label'], 'createTokenPair')
-      const { label } = options
-      if (label !== undefined && (typeof label !== 'string' || label === '' || label.length > LONGEST_LABEL)) {
-        throw new JwtUsageError(`label must be a string of 1 to ${LONGEST_LABEL} characters`)
-      }
+      if (options.label !== undefined && typeof options.label !== 'string') throw new JwtUsageError('label must be a string')
+      // Often what a client calls itself: no length of it is a mistake of the application.
+      const label = options.label?.slice(0, LONGEST_LABEL) || undefined
       const sessionId = randomUUID()
       const pair = await createPair(identity, undefined, sessionId, 1, sessionLifetime, options)
       const name = nameIdentity(codec.decode(pair.accessToken).payload[identityClaim])
@@ -106,7 +112,7 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
       const { header, payload } = isPromise(verified) ? await verified : verified
       if (isExpired(payload, now, decodeLeeway)) throw new ExpiredTokenError(undefined, { jwtHeader: header, jwtPayload: payload })
       if (payload.type !== 'refresh') throw new WrongTokenError('Only refresh tokens are allowed', { jwtHeader: header, jwtPayload: payload })
-      return await rotate(payload, options)
+      return await rotate(payload, options, undefined)
     },
 
     async revokeToken (token) {
@@ -125,22 +131,24 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
 
     async revokeSession (identity, sessionId) {
       if (typeof sessionId !== 'string' || sessionId === '') throw new JwtUsageError('revokeSession takes the identity and the id of the session')
-      const name = await resolve(identity)
-      const ended = await ask((store) => store.endSession(name, sessionId))
-      if (ended) emit({ type: 'session_revoked', identity: name, sessionId })
-      return ended
+      for (const name of await resolve(identity)) {
+        if (!await ask((store) => store.endSession(name, sessionId))) continue
+        emit({ type: 'session_revoked', identity: name, sessionId })
+        return true
+      }
+      return false
     },
 
     async revokeAllTokens (identity, options = {}) {
       assertKnownNames(options, ['exceptSession'], 'revokeAllTokens')
       const { exceptSession } = options
       if (exceptSession !== undefined && typeof exceptSession !== 'string') throw new JwtUsageError('exceptSession must be the id of a session')
-      await endAll(await resolve(identity), exceptSession)
+      for (const name of await resolve(identity)) await endAll(name, exceptSession)
     },
 
     async listSessions (identity) {
-      const name = await resolve(identity)
-      const sessions = await ask((store) => store.listSessions(name))
+      const names = await resolve(identity)
+      const sessions = (await Promise.all(names.map((name) => ask((store) => store.listSessions(name))))).flat()
       return sessions.map(({ sessionId, label, startedAt, refreshedAt, expiresAt }) => ({
         sessionId, label, startedAt: new Date(startedAt), refreshedAt: new Date(refreshedAt), expiresAt: new Date(expiresAt),
       }))

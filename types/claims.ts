@@ -69,6 +69,12 @@ export interface RegisteredClaims {
   fresh?: boolean | number
   /** The value of the CSRF double submit. */
   csrf?: string
+  /** The session that the token belongs to; with a `store` only. */
+  sid?: string
+  /** The generation of a session's refresh token. */
+  gen?: number
+  /** What tells a token without a session from those made after the last log-out everywhere; with a `store` only. */
+  epoch?: number
 }
 
 /** A token's payload: the registered claims and the application's own. */

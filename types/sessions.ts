@@ -17,7 +17,7 @@ export interface CreateTokenPairOptions {
   additionalClaims?: Partial<JwtPayload> | undefined
   /** Header parameters of both tokens; `alg` is not one of them. */
   additionalHeaders?: JwtHeader | undefined
-  /** What `listSessions` calls the session, such as the device; at most 200 characters. */
+  /** What `listSessions` calls the session, such as the device; what is over 200 characters is cut off. */
   label?: string | undefined
 }
 
@@ -58,7 +58,10 @@ export type SessionEvent =
   | { readonly type: 'identity_revoked', readonly identity: string }
   | { readonly type: 'store_unavailable', readonly error: Error }
 
-/** The methods that a configuration with a `store` has besides. */
+/**
+ * The methods that a configuration with a `store` has besides. Those that take an identity take it as `createAccessToken`
+ * does, or the identity claim, such as `request.jwtIdentity`.
+ */
 export interface JwtSessionMethods {
   /**
    * Starts a session: an access token, and a refresh token of generation 1. Rejects as `createAccessToken` does, and

@@ -154,7 +154,7 @@ export function memoryStore (options: MemoryStoreOptions = {}): TokenStore {
         const { label, startedAt, rotatedAt, endsAt } = session
         alive.push({ sessionId, label, startedAt, refreshedAt: rotatedAt, expiresAt: endsAt })
       }
-      return alive.sort((a, b) => b.startedAt - a.startedAt)
+      return alive.reverse().sort((a, b) => b.startedAt - a.startedAt)
     },
   }
 }
