@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { generateKeyPairSync } from 'node:crypto'
+import { createHash, generateKeyPairSync } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { relative, sep } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
@@ -8,7 +8,13 @@ import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fas
 import t, { type Test } from 'tap'
 import * as plugin from '../index.js'
 import { bearer, buildApp, registrationError } from './support/app.js'
+import type { TokenPair, TokenStore } from '../index.js'
+import { moveClock } from './support/clock.js'
 import { forge } from './support/forge.js'
+import { skipWithoutRedis, startRedis, type RedisServer } from './support/redis.js'
+
+const noRedis = skipWithoutRedis()
+const redis: RedisServer | undefined = noRedis === false ? await startRedis(t) : undefined
 
 const run = promisify(execFile)
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -94,13 +100,13 @@ const declaring = snippets.filter(({ code }) => code.includes('declare module'))
 /** A compilation of its own: one that declares `JwtTypes` declares them for all its files. */
 function project (members: Block[]): string {
   return JSON.stringify({
-    ...fixOptions, compilerOptions: { noEmit: true, rootDir: root }, include: [], files: members.map(({ name }) => fileNameOf(name)),
+    ...fixOptions, compilerOptions: { noEmit: true, declaration: false, rootDir: root }, include: [], files: members.map(({ name }) => fileNameOf(name)),
   })
 }
 
 const directory = t.testdir({
   ...Object.fromEntries(snippets.map(({ name, code }) => [
-    fileNameOf(name), completeSnippet(code).replaceAll("'fastify-jwt-extended'", `'${entry}'`),
+    fileNameOf(name), completeSnippet(code).replaceAll("'fastify-jwt-extended'", `'${entry}'`).replaceAll("'fastify-jwt-extended/store-suite'", `'${entry.replace('index.js', 'lib/store-suite.js')}'`),
   ])),
   'tsconfig.snippets.json': project(snippets.filter((snippet) => !declaring.includes(snippet))),
   ...Object.fromEntries(declaring.map((snippet, index) => [`tsconfig.declaring-${index}.json`, project([snippet])])),
@@ -110,6 +116,7 @@ const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256
 const ENVIRONMENT: Record<string, string> = {
   JWT_SECRET_KEY: 'the secret of the snippets, which is long enough for HS512, as it happens',
   OLD_JWT_SECRET_KEY: 'the secret before that, which was no shorter',
+  REDIS_URL: `redis://127.0.0.1:${redis?.port ?? 0}`,
   STAFF_SECRET_KEY: 'the secret of the staff, which nobody else knows',
   PARTNER_SECRET_KEY: 'the secret of the partners, which they do know',
   ACME_SECRET_KEY: 'the secret of the first tenant, whoever that is',
@@ -385,7 +392,10 @@ const CHECKS: Record<string, (t: Test, snippet: Snippet, printed: string[]) => P
     await answer(t, snippet, change, await snippet.app.createAccessToken('ada'), 401, { msg: 'Fresh token required' })
   },
 
-  async 'Refresh tokens 1' (t, snippet) {
+  // Entries of CHECKS for the chapters "Refreshing", "Logging out" and "Running more than one instance". They take the
+  // place of 'Refresh tokens 1' and 'Revoking tokens 1'.
+
+  async 'Refreshing 1' (t, snippet) {
     const login = (await snippet.app.inject({ method: 'POST', url: '/login' })).json() as Record<string, string>
     const refresh = { method: 'POST', url: '/refresh' } as const
     const refreshed = await answer(t, snippet, refresh, login['refresh_token'], 200, undefined)
@@ -394,9 +404,117 @@ const CHECKS: Record<string, (t: Test, snippet: Snippet, printed: string[]) => P
     await answer(t, snippet, '/protected', token, 200, { logged_in_as: 'ada' })
     await answer(t, snippet, '/protected', login['refresh_token'], 422, { msg: 'Only non-refresh tokens are allowed' })
     await answer(t, snippet, refresh, login['access_token'], 422, { msg: 'Only refresh tokens are allowed' })
+    await answer(t, snippet, refresh, login['refresh_token'], 200, undefined)
   },
 
-  async 'Revoking tokens 1' (t, snippet) {
+  async 'Refreshing 2' (t, snippet) {
+    const { app } = snippet
+    const first = (await app.inject({ method: 'POST', url: '/login' })).json() as TokenPair
+    t.same(Object.keys(first), ['accessToken', 'refreshToken', 'sessionId'])
+    t.ok(Number(payloadOf(first.accessToken)['fresh']) > Date.now() / 1000)
+    t.match(await app.listSessions('ada'), [{ sessionId: first.sessionId, label: 'Firefox on Linux' }])
+    const refresh = { method: 'POST', url: '/refresh' } as const
+    const racers = await Promise.all(Array.from({ length: 5 }, () => answer(t, snippet, refresh, first.refreshToken, 200, undefined)))
+    const successors = racers.map((response) => response.json() as TokenPair)
+    t.same([...new Set(successors.map(({ refreshToken }) => payloadOf(refreshToken)['gen']))], [2], 'all of one generation')
+    t.equal(payloadOf(successors[0]!.accessToken)['fresh'], false)
+    await answer(t, snippet, '/protected', successors[0]!.accessToken, 200, { logged_in_as: 'ada' })
+    const third = (await answer(t, snippet, refresh, successors[4]!.refreshToken, 200, undefined)).json() as TokenPair
+    await answer(t, snippet, refresh, first.refreshToken, 401, undefined)
+    await answer(t, snippet, '/protected', third.accessToken, 401, { msg: 'Token has been revoked' })
+    await answer(t, snippet, refresh, third.refreshToken, 401, { msg: 'Token has been revoked' })
+
+    const plain = await app.createRefreshToken('ada')
+    await answer(t, snippet, refresh, plain, 422, { statusCode: 422, code: 'FST_JWT_EXT_INVALID_TOKEN', error: 'Unprocessable Entity', message: 'Missing claim: sid' })
+    const more = await app.createTokenPair('ada', { additionalClaims: { role: 'admin' } })
+    t.equal(payloadOf(more.accessToken)['role'], 'admin')
+    const bare = await app.refreshTokens(more.refreshToken)
+    t.notOk('role' in payloadOf(bare.accessToken), 'claims of the login are not carried over')
+    const again = await app.refreshTokens(bare.refreshToken, { additionalClaims: { role: 'admin' } })
+    t.equal(payloadOf(again.accessToken)['role'], 'admin')
+    moveClock(t, 11)
+    await t.rejects(app.refreshTokens(bare.refreshToken), { code: 'FST_JWT_EXT_REVOKED' }, 'after the grace')
+  },
+
+  async 'Refreshing 3' (t, snippet) {
+    const cookiesOf = (response: LightMyRequestResponse): Record<string, string> => {
+      return Object.fromEntries(response.cookies.map(({ name, value }) => [name, value]))
+    }
+    const headersOf = (cookies: Record<string, string>): Record<string, string> => ({
+      cookie: Object.entries(cookies).map(([name, value]) => `${name}=${value}`).join('; '),
+      'x-csrf-token': cookies['csrf_refresh_token']!,
+    })
+    const first = cookiesOf(await answer(t, snippet, { method: 'POST', url: '/login' }, undefined, 200, { msg: 'Logged in' }))
+    t.same(Object.keys(first).sort(), ['access_token_cookie', 'csrf_access_token', 'csrf_refresh_token', 'refresh_token_cookie'])
+    const refresh = async (cookies: Record<string, string>, status: number): Promise<LightMyRequestResponse> => {
+      return await answer(t, snippet, { method: 'POST', url: '/refresh', headers: headersOf(cookies) }, undefined, status, undefined)
+    }
+    const second = cookiesOf(await refresh(first, 200))
+    await answer(t, snippet, { url: '/protected', headers: headersOf(second) }, undefined, 200, { logged_in_as: 'ada' })
+    const third = cookiesOf(await refresh(second, 200))
+    for (const cookies of [first, third]) {
+      const refused = await refresh(cookies, 401)
+      t.equal(refused.cookies.filter(({ value, maxAge }) => value === '' && maxAge === 0).length, 4, 'all cookies are cleared')
+    }
+  },
+
+  async 'Logging out 1' (t, snippet) {
+    const { app } = snippet
+    const logout = { method: 'POST', url: '/logout' } as const
+    for (const kind of ['accessToken', 'refreshToken'] as const) {
+      const pair = await app.createTokenPair('ada')
+      await answer(t, snippet, '/protected', pair.accessToken, 200, { logged_in_as: 'ada' })
+      await answer(t, snippet, logout, pair[kind], 204, undefined)
+      await answer(t, snippet, '/protected', pair.accessToken, 401, { msg: 'Token has been revoked' })
+      await t.rejects(app.refreshTokens(pair.refreshToken), { code: 'FST_JWT_EXT_REVOKED' })
+    }
+    const [token, other] = [await app.createAccessToken('ada'), await app.createAccessToken('ada')]
+    await answer(t, snippet, logout, token, 204, undefined)
+    await answer(t, snippet, '/protected', token, 401, { msg: 'Token has been revoked' })
+    await answer(t, snippet, '/protected', other, 200, { logged_in_as: 'ada' })
+  },
+
+  async 'Logging out 2' (t, snippet) {
+    const { app } = snippet
+    const logout = (token: string): InjectOptions => ({ method: 'POST', url: '/logout', payload: { token } })
+    const pair = await app.createTokenPair('ada')
+    const forged = forge({ ...payloadOf(pair.accessToken) }, undefined, 'another secret than that of the snippet, as long as any')
+    await answer(t, snippet, logout(forged), undefined, 422, undefined)
+    await answer(t, snippet, '/protected', pair.accessToken, 200, { logged_in_as: 'ada' })
+    moveClock(t, 3600)
+    await answer(t, snippet, '/protected', pair.accessToken, 401, { msg: 'Token has expired' })
+    await answer(t, snippet, logout(pair.accessToken), undefined, 204, undefined)
+    await t.rejects(app.refreshTokens(pair.refreshToken), { code: 'FST_JWT_EXT_REVOKED' })
+    await answer(t, snippet, { method: 'POST', url: '/logout', payload: {} }, undefined, 400, undefined)
+  },
+
+  async 'Logging out 3' (t, snippet) {
+    const { app } = snippet
+    const phone = await app.createTokenPair('ada', { label: 'phone' })
+    const laptop = await app.createTokenPair('ada', { label: 'laptop', fresh: true })
+    const tablet = await app.createTokenPair('ada')
+    const stranger = await app.createTokenPair('grace')
+    const token = laptop.accessToken
+    const listed = (await answer(t, snippet, '/sessions', token, 200, undefined)).json() as object[]
+    const parts = ['sessionId', 'label', 'startedAt', 'refreshedAt', 'expiresAt']
+    t.equal(listed.length, 3)
+    for (const session of listed) t.same(Object.keys({ label: undefined, ...session }).sort(), [...parts].sort())
+    const end = (id: string): InjectOptions => ({ method: 'DELETE', url: `/sessions/${id}` })
+    await answer(t, snippet, end(stranger.sessionId), token, 404, undefined)
+    await answer(t, snippet, end(phone.sessionId), token, 204, undefined)
+    await answer(t, snippet, '/sessions', phone.accessToken, 401, undefined)
+    await answer(t, snippet, { method: 'POST', url: '/logout-others' }, token, 204, undefined)
+    await answer(t, snippet, '/sessions', tablet.accessToken, 401, undefined)
+    await answer(t, snippet, '/sessions', token, 200, undefined)
+    const change = { method: 'POST', url: '/password' } as const
+    const changed = (await answer(t, snippet, change, token, 200, undefined)).json() as TokenPair
+    await answer(t, snippet, '/sessions', token, 401, undefined)
+    await answer(t, snippet, '/sessions', changed.accessToken, 200, undefined)
+    await answer(t, snippet, change, changed.accessToken, 200, undefined)
+    await answer(t, snippet, '/sessions', stranger.accessToken, 200, undefined)
+  },
+
+  async 'Logging out 4' (t, snippet) {
     const { app } = snippet
     const [token, other] = [await app.createAccessToken('ada'), await app.createAccessToken('ada')]
     const logout = { method: 'DELETE', url: '/logout' } as const
@@ -407,6 +525,64 @@ const CHECKS: Record<string, (t: Test, snippet: Snippet, printed: string[]) => P
     const refreshToken = await app.createRefreshToken('ada')
     await answer(t, snippet, logout, refreshToken, 204, undefined)
     await answer(t, snippet, logout, refreshToken, 401, { msg: 'Token has been revoked' })
+  },
+
+  async 'Running more than one instance 1' (t, snippet) {
+    const { app } = snippet
+    const pair = await app.createTokenPair('ada@example.com', { label: 'phone' })
+    const plain = await app.createAccessToken('ada@example.com')
+    await app.revokeToken(plain)
+    await app.revokeAllTokens('ada@example.com', { exceptSession: pair.sessionId })
+    await answer(t, snippet, '/protected', pair.accessToken, 200, { logged_in_as: 'ada@example.com' })
+    await answer(t, snippet, '/protected', plain, 401, { msg: 'Token has been revoked' })
+
+    // What is said to stand in Redis, and nothing else.
+    const keys = (await redis!.admin.keys('*')).sort()
+    const digest = /^jwt:\{([\w-]+)\}:/.exec(keys[0]!)![1]!
+    t.ok(createHash('sha256').update('ada@example.com').digest('base64url').startsWith(digest))
+    const named = readRows('key').map(([key]) => unquote(key!)
+      .replace('digest', digest).replace('<session id>', pair.sessionId).replace('<jti>', String(payloadOf(plain)['jti'])))
+    t.same(keys, named.sort())
+    const days = 24 * 60 * 60 * 1000
+    for (const key of keys) {
+      const left = await redis!.admin.pttl(key)
+      t.ok(left > 0 && left <= (key.endsWith('epoch') ? 100 * 365 : 30) * days, `${key} lives for ${left} ms`)
+    }
+    const values = await redis!.admin.mget(keys.filter((key) => !key.endsWith('sessions')))
+    t.notMatch(values.join(), /ada|eyJ/)
+    t.match(values.join(), /phone/, 'labels are stored as they are')
+    t.ok(values.every((value) => value!.length < 300))
+  },
+
+  async 'Running more than one instance 2' (t, snippet) {
+    const pair = await snippet.app.createTokenPair('ada')
+    await answer(t, snippet, '/protected', pair.accessToken, 200, { logged_in_as: 'ada' })
+    t.ok((await redis!.admin.keys('*')).some((key) => key.startsWith('shop:jwt:{') && key.includes(pair.sessionId)))
+  },
+
+  async 'Running more than one instance 3' (t, snippet) {
+    const { app } = snippet
+    const { accessToken } = await app.createTokenPair('ada')
+    const store = snippet['store'] as TokenStore
+    store.isRevoked = () => { throw new Error('away') }
+    await answer(t, snippet, '/catalogue', accessToken, 200, ['apples', 'pears'])
+    const refused = await answer(t, snippet, '/orders', accessToken, 503, { msg: 'Token store unavailable' })
+    t.equal(refused.headers['retry-after'], '1')
+    store.isRevoked = () => new Promise(() => {})
+    await answer(t, snippet, '/orders', accessToken, 503, { msg: 'Token store unavailable' })
+    store.rotate = () => { throw new Error('away') }
+    await t.rejects(app.refreshTokens((await app.createTokenPair('ada')).refreshToken), { code: 'FST_JWT_EXT_STORE_UNAVAILABLE' })
+  },
+
+  async 'Running more than one instance 4' (t, { app }) {
+    const printed = t.capture(console, 'error', () => {})
+    const first = await app.createTokenPair('ada')
+    await app.refreshTokens((await app.refreshTokens(first.refreshToken)).refreshToken)
+    await t.rejects(app.refreshTokens(first.refreshToken))
+    t.same(printed().map(({ args }) => args), [['A refresh token of ada was used twice']])
+    const source = readFileSync(`${root}/types/sessions.ts`, 'utf8')
+    const types = [...source.matchAll(/readonly type: '(\w+)'/g)].map((match) => match[1]!)
+    t.same(readRows('event').map(([type]) => unquote(type!)), types, 'the table names every event')
   },
 
   async 'Guards of your own 1' (t, snippet) {
@@ -476,8 +652,10 @@ const CHECKS: Record<string, (t: Test, snippet: Snippet, printed: string[]) => P
 
 t.test('every snippet runs, and does what is said of it', async (t) => {
   const unused = new Set(Object.keys(CHECKS))
-  for (const { name } of snippets) {
-    await t.test(name, async (t) => {
+  for (const { name, code } of snippets) {
+    const skip = code.includes('REDIS_URL') ? noRedis : false
+    if (skip !== false) unused.delete(name)
+    await t.test(name, { skip }, async (t) => {
       const printed = t.capture(console, 'error', () => {})
       const snippet = await import(pathToFileURL(`${directory}/${fileNameOf(name)}`).href) as Snippet
       t.teardown(() => snippet.app.close())
@@ -550,7 +728,7 @@ t.test('the table of errors is that of the code', async (t) => {
   const rows = readRows('class')
   const coded = classes.map(([name, Class]) => {
     const { code, statuses, loader } = new Class()
-    return [name, code.replace('FST_JWT_EXT_', ''), String(statuses.flask), String(statuses.rfc6750), loader]
+    return [name, code.replace('FST_JWT_EXT_', ''), String(statuses.flask), String(statuses.rfc6750), loader ?? '–']
   })
   t.same(rows.map(([name, code, flask, rfc6750, , loader]) => [name, code, flask, rfc6750, loader].map((cell) => unquote(cell!))).sort(), coded.sort())
   for (const [name, Class] of classes) {
@@ -560,7 +738,7 @@ t.test('the table of errors is that of the code', async (t) => {
 })
 
 t.test('what is said to be on the instance, the request and the reply is there', async (t) => {
-  const app = await buildApp(t)
+  const app = await buildApp(t, { secretKey: ENVIRONMENT['JWT_SECRET_KEY'], store: plugin.memoryStore() })
   const found: Record<string, object> = { app }
   app.get('/', { onRequest: app.jwtRequired({ optional: true }) }, async (request, reply) => {
     Object.assign(found, { request, reply })
