@@ -25,7 +25,7 @@ export class JwtError extends Error implements JwtFailure {
   declare statusCode: number
   declare readonly challenge: string | undefined
   /** What Fastify's default error handler sends along: the challenge. */
-  declare readonly headers: Record<string, string> | undefined
+  declare readonly headers: Readonly<Record<string, string>>
   declare readonly jwtHeader: DeepReadonly<JwtHeader> | undefined
   declare readonly jwtPayload: DeepReadonly<JwtPayload> | undefined
   /** A word for the log that the client does not get. */
@@ -49,7 +49,7 @@ interface ErrorKind {
 
 // A property that loggers do not serialise: the payload holds the CSRF value and personal data.
 function defineHidden (error: JwtError, name: keyof JwtError, value: unknown): void {
-  Object.defineProperty(error, name, { value, enumerable: false, configurable: true, writable: true })
+  Reflect.defineProperty(error, name, { value, enumerable: false, configurable: true, writable: true })
 }
 
 interface JwtErrorConstructor {
@@ -175,11 +175,21 @@ function challengeOf (error: JwtError, profile: ErrorProfile): string | undefine
   return `Bearer error="${error.challengeError}", error_description="${describe(error.message)}"`
 }
 
-/** Gives an error the status and the challenge that it has in a profile. */
-export function applyProfile<E extends JwtError> (error: E, profile: ErrorProfile): E {
+/** What an error is in a profile: the status, the challenge, and the headers of the answer. */
+export function describeFailure (error: JwtError, profile: ErrorProfile): Pick<JwtError, 'statusCode' | 'challenge' | 'headers'> {
   const challenge = challengeOf(error, profile)
-  error.statusCode = error.statuses[profile]
+  return {
+    statusCode: error.statuses[profile],
+    challenge,
+    headers: challenge === undefined ? {} : { 'www-authenticate': challenge },
+  }
+}
+
+/** Gives an error what it is in a profile. One that an application throws may be frozen, and stays as it is. */
+export function applyProfile<E extends JwtError> (error: E, profile: ErrorProfile): E {
+  const { statusCode, challenge, headers } = describeFailure(error, profile)
+  Reflect.set(error, 'statusCode', statusCode)
   defineHidden(error, 'challenge', challenge)
-  defineHidden(error, 'headers', challenge === undefined ? undefined : { 'www-authenticate': challenge })
+  defineHidden(error, 'headers', headers)
   return error
 }
