@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { isPromise } from './awaitable.js'
-import { applyProfile, JwtError, JwtUsageError } from './errors.js'
+import { applyProfile, describeFailure, JwtError, JwtUsageError } from './errors.js'
 import type { Settings } from './settings.js'
 
 /** Answers the request that an error refuses, or hands the error on to `next`. */
@@ -17,30 +17,28 @@ export function createAnswer (settings: Settings, clearCookies: (reply: FastifyR
     }
     applyProfile(error, errorProfile)
     const { message } = error
+    // Not what stands on the error: one that an application throws may be frozen.
+    const { statusCode, headers } = describeFailure(error, errorProfile)
     request.log.info({ code: error.code, hint: error.hint }, message)
-    reply.headers(error.headers)
+    reply.headers(headers)
     if (error.endedCookieSession === true) clearCookies(reply)
     if (throwErrors) {
       next(error)
       return
     }
-    reply.code(error.statusCode)
-    const loader = error.loader && settings[error.loader]
-    if (loader === undefined) {
-      send(undefined)
-      return
-    }
+    // A hook before this one may have said what type the route's own answer has.
+    reply.code(statusCode).removeHeader('Content-Type')
     try {
-      const body = loader(error, request, reply)
-      if (body !== reply && isPromise(body)) body.then(send).then(undefined, fail)
+      const body = error.loader && settings[error.loader]?.(error, request, reply)
+      if (body !== reply && isPromise(body)) Promise.resolve(body).then(send).then(undefined, fail)
       else send(body)
     } catch (thrown) {
       fail(thrown)
     }
 
-    function send (body: unknown): void {
-      if (body === reply || reply.sent) return
-      reply.send(body === undefined ? { [errorMessageKey]: message } : body)
+    function send (given: unknown): void {
+      if (given === reply || reply.sent) return
+      reply.send(given === undefined ? { [errorMessageKey]: message } : given)
     }
 
     // The refusal's own status and challenge must not stand over the answer to the loader's mistake.

@@ -67,6 +67,8 @@ interface Verifier {
 
 interface CachedToken extends VerifiedToken {
   readonly verifier: Verifier
+  /** The token before anything was filled in, for the loader that chooses its key. */
+  readonly sent: VerifiedToken | undefined
 }
 
 const decodeComplete = createDecoder({ complete: true })
@@ -81,7 +83,9 @@ export function createCodec (settings: Settings, keyring: Keyring): Codec {
   // them drives good tokens out; the times are compared on every hit.
   const tokens = verifyCache === false ? undefined : new LRUCache<string, CachedToken>({ max: verifyCache })
 
-  function verifyBy (verifier: Verifier, token: string, now: number, cached: CachedToken | undefined): VerifiedToken {
+  function verifyBy (
+    verifier: Verifier, token: string, now: number, cached: CachedToken | undefined, sent?: VerifiedToken
+  ): VerifiedToken {
     if (cached !== undefined && cached.verifier === verifier) {
       if (isTooEarly(cached.payload, now, decodeLeeway)) {
         throw new JwtDecodeError('The token is not yet valid (nbf)', { jwtHeader: cached.header, jwtPayload: cached.payload })
@@ -96,20 +100,21 @@ export function createCodec (settings: Settings, keyring: Keyring): Codec {
     } catch (error) {
       throw addToken(error as JwtDecodeError, deepFreeze(header), deepFreeze(payload as JwtPayload))
     }
-    const verified: CachedToken = { header: deepFreeze(header), payload: deepFreeze(payload as JwtPayload), verifier }
+    const verified: CachedToken = { header: deepFreeze(header), payload: deepFreeze(payload as JwtPayload), verifier, sent }
     if (tokens !== undefined && !isExpired(verified.payload, now, decodeLeeway)) tokens.set(token, verified)
     return verified
   }
 
   function verifyByLoadedKey (token: string, now: number): VerifiedToken | PromiseLike<VerifiedToken> {
     const cached = tokens?.get(token)
-    const { header, payload } = cached ?? decode(token)
+    const sent = cached?.sent ?? decode(token)
     // No loader is asked about a token that no key could save.
-    if (!decodeAlgorithms.includes(header.alg as JwtAlgorithm)) throw refusal('FAST_JWT_INVALID_ALGORITHM', token)
-    const loaded = decodeKeyLoader!(header as DeepReadonly<JwtHeader>, payload as DeepReadonly<JwtPayload>)
+    if (!decodeAlgorithms.includes(sent.header.alg as JwtAlgorithm)) throw refusal('FAST_JWT_INVALID_ALGORITHM', token)
+    const frozen = cached?.sent ?? { header: deepFreeze(sent.header), payload: deepFreeze(sent.payload) }
+    const loaded = decodeKeyLoader!(frozen.header, frozen.payload)
     return isPromise(loaded)
-      ? loaded.then((key) => verifyBy(verifierOf(key), token, now, cached))
-      : verifyBy(verifierOf(loaded), token, now, cached)
+      ? Promise.resolve(loaded).then((key) => verifyBy(verifierOf(key), token, now, cached, frozen))
+      : verifyBy(verifierOf(loaded), token, now, cached, frozen)
   }
 
   return {

@@ -55,7 +55,7 @@ interface ErrorKind {
 
 // A property that loggers do not serialise: the payload holds the CSRF value and personal data.
 function defineHidden (error: JwtError, name: keyof JwtError, value: unknown): void {
-  Object.defineProperty(error, name, { value, enumerable: false, configurable: true, writable: true })
+  Reflect.defineProperty(error, name, { value, enumerable: false, configurable: true, writable: true })
 }
 
 interface JwtErrorConstructor {
@@ -188,14 +188,24 @@ function challengeOf (error: JwtError, profile: ErrorProfile): string | undefine
   return `Bearer error="${error.challengeError}", error_description="${describe(error.message)}"`
 }
 
-/** Gives an error the status and the challenge that it has in a profile. */
-export function applyProfile<E extends JwtError> (error: E, profile: ErrorProfile): E {
+/** What an error is in a profile: the status, the challenge, and the headers of the answer. */
+export function describeFailure (error: JwtError, profile: ErrorProfile): Pick<JwtError, 'statusCode' | 'challenge' | 'headers'> {
   const challenge = challengeOf(error, profile)
-  error.statusCode = error.statuses[profile]
+  return {
+    statusCode: error.statuses[profile],
+    challenge,
+    headers: {
+      ...(challenge !== undefined && { 'www-authenticate': challenge }),
+      ...(error.retryAfter !== undefined && { 'retry-after': String(error.retryAfter) }),
+    },
+  }
+}
+
+/** Gives an error what it is in a profile. One that an application throws may be frozen, and stays as it is. */
+export function applyProfile<E extends JwtError> (error: E, profile: ErrorProfile): E {
+  const { statusCode, challenge, headers } = describeFailure(error, profile)
+  Reflect.set(error, 'statusCode', statusCode)
   defineHidden(error, 'challenge', challenge)
-  defineHidden(error, 'headers', {
-    ...(challenge !== undefined && { 'www-authenticate': challenge }),
-    ...(error.retryAfter !== undefined && { 'retry-after': String(error.retryAfter) }),
-  })
+  defineHidden(error, 'headers', headers)
   return error
 }

@@ -154,7 +154,9 @@ const TIMES = ['exp', 'nbf', 'iat'] as const
 
 function assertClaims (claims: JwtPayload, type: TokenType, settings: Settings): void {
   const other: TokenType = type === 'access' ? 'refresh' : 'access'
-  if (claims.type === other) {
+  const kind: unknown = claims.type
+  if (typeof kind !== 'string') throw new JwtUsageError("The claim 'type' must be a string")
+  if (kind === other) {
     throw new JwtUsageError(`additional claims must not turn this ${type} token into one of the type '${other}'`)
   }
   const identity = claims[settings.identityClaim]

@@ -67,7 +67,7 @@ export function compileJudge (settings: Settings, codec: Codec, rule: Rule, owne
       const verified = codec.verify(token, now)
       // Waiting for a key took time.
       return isPromise(verified)
-        ? verified.then((token) => judgeToken(request, reply, extractor.location, csrf, Date.now(), token))
+        ? Promise.resolve(verified).then((token) => judgeToken(request, reply, extractor.location, csrf, Date.now(), token))
         : judgeToken(request, reply, extractor.location, csrf, now, verified)
     }
     if (!rule.optional) throw locations.absence(request)
@@ -186,7 +186,7 @@ function compileStoreCheck (ask: AskStore, onFailure: 'closed' | 'open'): Check 
       settleFailure(error)
       return
     }
-    if (isPromise(answer)) return answer.then((isRevoked) => { settle(entry, isRevoked) }, settleFailure)
+    if (isPromise(answer)) return Promise.resolve(answer).then((isRevoked) => { settle(entry, isRevoked) }, settleFailure)
     settle(entry, answer)
   }
 }
@@ -200,7 +200,7 @@ function askPredicate (loader: TokenPredicate, name: string, pass: boolean, refu
   }
   return function askLoader (entry) {
     const answer = loader(entry.jwtHeader, entry.jwtPayload, entry.request)
-    return isPromise(answer) ? answer.then((value) => settle(entry, value)) : settle(entry, answer)
+    return isPromise(answer) ? Promise.resolve(answer).then((value) => settle(entry, value)) : settle(entry, answer)
   }
 }
 
@@ -211,10 +211,15 @@ function loadUser (loader: NonNullable<Settings['userLookupLoader']>): Check {
   }
   return function askLoader (entry) {
     const user = loader(entry.jwtHeader, entry.jwtPayload, entry.request)
-    return isPromise(user) ? user.then((value) => settle(entry, value)) : settle(entry, user)
+    return isPromise(user) ? Promise.resolve(user).then((value) => settle(entry, value)) : settle(entry, user)
   }
 }
 
 function spell (identity: unknown): string {
-  return typeof identity === 'string' ? identity : JSON.stringify(identity)
+  if (typeof identity === 'string') return identity
+  try {
+    return JSON.stringify(identity)
+  } catch {
+    return 'of this token'
+  }
 }

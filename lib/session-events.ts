@@ -10,7 +10,7 @@ export function createEmit (listener: Emit | undefined): Emit {
   return function emit (event) {
     try {
       const result: unknown = listener(Object.freeze(event))
-      if (isPromise(result)) result.then(undefined, warn)
+      if (isPromise(result)) Promise.resolve(result).then(undefined, warn)
     } catch (error) {
       warn(error)
     }

@@ -30,7 +30,7 @@ export function createStoreAccess (store: TokenStore, timeout: number, emit: Emi
   function within<T> (answer: PromiseLike<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => { reject(unavailable(new Error('The store was late'))) }, timeout * 1000)
-      answer.then(
+      Promise.resolve(answer).then(
         (value) => {
           clearTimeout(timer)
           resolve(value)
