@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest 
 import fastifyPlugin from 'fastify-plugin'
 import { assertBodyIsThere } from './lib/guard.js'
 import { kState, refreshRequest, requestGetters, revokeRequest } from './lib/request-state.js'
-import { addManager, findManager, findManagerOf } from './lib/scope.js'
+import { addManager, findManager, findManagerOf, findSessionManagerOf } from './lib/scope.js'
 import type { JwtExtendedOptions, JwtRule, SetCookiesOptions, UnsetCookiesOptions } from './types/options.js'
 import type { RefreshTokensOptions, TokenPair } from './types/sessions.js'
 
@@ -23,6 +23,8 @@ const plugin: FastifyPluginAsync<JwtExtendedOptions> = async function jwtExtende
       scope.decorate('revokeSession', manager.revokeSession)
       scope.decorate('revokeAllTokens', manager.revokeAllTokens)
       scope.decorate('listSessions', manager.listSessions)
+    } else if (scope.hasDecorator('createTokenPair')) {
+      hideSessions(scope)
     }
   }
   if (hasStore && !scope.hasRequestDecorator('refreshTokens')) {
@@ -33,7 +35,7 @@ const plugin: FastifyPluginAsync<JwtExtendedOptions> = async function jwtExtende
       return revokeRequest(this)
     })
     scope.decorateReply('setTokenCookies', function (this: FastifyReply, pair: TokenPair) {
-      return findManagerOf(this).setTokenCookies(this, pair)
+      return findSessionManagerOf(this).setTokenCookies(this, pair)
     })
   }
   // What follows asks the scope of the request or the call, so that once is enough for a scope and all its children.
@@ -62,6 +64,13 @@ const plugin: FastifyPluginAsync<JwtExtendedOptions> = async function jwtExtende
     return findManagerOf(this).unsetRefreshCookies(this, options)
   })
   scope.addHook('onRoute', assertBodyIsThere)
+}
+
+// A scope without a store must not have its parent's sessions beside its own tokens.
+function hideSessions (scope: FastifyInstance): void {
+  for (const method of ['createTokenPair', 'refreshTokens', 'revokeToken', 'revokeSession', 'revokeAllTokens', 'listSessions']) {
+    scope.decorate(method, undefined)
+  }
 }
 
 /** Access and refresh tokens, guards and loaders for Fastify. Register it: `app.register(jwtExtended, { secretKey })`. */

@@ -26,6 +26,13 @@ export function findManagerOf (owner: FastifyRequest | FastifyReply): JwtManager
   return findManager(owner.server, undefined)
 }
 
+/** The same, where it has a store. @throws {JwtUsageError} where it has none. */
+export function findSessionManagerOf (owner: FastifyRequest | FastifyReply): JwtManager {
+  const manager = findManagerOf(owner)
+  if ('createTokenPair' in manager) return manager
+  throw new JwtUsageError('There are no sessions here; give the plugin the option store')
+}
+
 /**
  * Makes a manager and puts it into a scope, for the scope itself and its children.
  *

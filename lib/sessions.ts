@@ -30,6 +30,7 @@ const HUNDRED_YEARS = 100 * 365 * 24 * 60 * 60 * 1000
 /** Makes the sessions of a configuration. */
 export function createSessions (settings: Settings, codec: Codec, issuer: Issuer, ask: AskStore, emit: Emit): Sessions {
   const { sessionLifetime, identityClaim, userIdentityLoader, decodeLeeway } = settings
+  const endAllOnReuse = settings.onReuse === 'identity'
   const longestToken = Math.max(...[settings.accessTokenExpires, settings.refreshTokenExpires]
     .map((lifetime) => lifetime === false ? sessionLifetime : lifetime))
   const keepFor = Math.ceil((Math.min(longestToken, sessionLifetime) + decodeLeeway) * 1000)
@@ -46,21 +47,17 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
     return Object.freeze({ accessToken, refreshToken, sessionId })
   }
 
-  // An identity as createAccessToken takes it, or the identity claim that was made of it. Text may be either, and a
-  // log-out that ends nothing because of that would look as if it had worked: so it stands for both.
-  async function resolve (identity: JwtIdentity): Promise<string[]> {
-    if (identity === undefined || identity === null) throw new JwtUsageError('An identity is needed: as createAccessToken takes it, or its claim')
-    if (userIdentityLoader === undefined) return [nameIdentity(identity)]
-    if (typeof identity !== 'string') return [nameIdentity(await userIdentityLoader(identity))]
-    try {
-      return [...new Set([identity, nameIdentity(await userIdentityLoader(identity))])]
-    } catch {
-      return [identity]
-    }
+  async function resolve (identity: JwtIdentity): Promise<string> {
+    const subject = userIdentityLoader === undefined ? identity : await userIdentityLoader(identity)
+    if (subject === undefined || subject === null) throw new JwtUsageError('An identity is needed, as createAccessToken takes it')
+    return nameIdentity(subject)
   }
 
   async function endAll (identity: string, exceptSession: string | undefined): Promise<void> {
-    const ended = await ask((store) => store.endAll(identity, exceptSession))
+    tellAllEnded(identity, await ask((store) => store.endAll(identity, exceptSession)))
+  }
+
+  function tellAllEnded (identity: string, ended: readonly string[]): void {
     for (const sessionId of ended) emit({ type: 'session_revoked', identity, sessionId })
     emit({ type: 'identity_revoked', identity })
   }
@@ -73,12 +70,13 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
     const subject = payload[identityClaim]
     const identity = nameIdentity(subject)
     const result: RotationResult = await ask((store) => store.rotate({
-      identity, sessionId, generation, grace: Math.round(settings.refreshGrace * 1000), keepFor,
+      identity, sessionId, generation, grace: Math.round(settings.refreshGrace * 1000), keepFor, endAllOnReuse,
     }))
     if (result.outcome === 'reuse' || result.outcome === 'refused') {
       if (result.outcome === 'reuse') {
         emit({ type: 'token_reuse', identity, sessionId, tokenId: payload.jti ?? null })
-        if (settings.onReuse === 'identity') await endAll(identity, undefined)
+        // Once: whoever keeps the stolen token must not be able to end every login to come.
+        if (result.isFirst && endAllOnReuse) tellAllEnded(identity, result.ended)
       }
       throw new RevokedTokenError(undefined, { jwtPayload: payload })
     }
@@ -131,24 +129,22 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
 
     async revokeSession (identity, sessionId) {
       if (typeof sessionId !== 'string' || sessionId === '') throw new JwtUsageError('revokeSession takes the identity and the id of the session')
-      for (const name of await resolve(identity)) {
-        if (!await ask((store) => store.endSession(name, sessionId))) continue
-        emit({ type: 'session_revoked', identity: name, sessionId })
-        return true
-      }
-      return false
+      const name = await resolve(identity)
+      const ended = await ask((store) => store.endSession(name, sessionId))
+      if (ended) emit({ type: 'session_revoked', identity: name, sessionId })
+      return ended
     },
 
     async revokeAllTokens (identity, options = {}) {
       assertKnownNames(options, ['exceptSession'], 'revokeAllTokens')
       const { exceptSession } = options
       if (exceptSession !== undefined && typeof exceptSession !== 'string') throw new JwtUsageError('exceptSession must be the id of a session')
-      for (const name of await resolve(identity)) await endAll(name, exceptSession)
+      await endAll(await resolve(identity), exceptSession)
     },
 
     async listSessions (identity) {
-      const names = await resolve(identity)
-      const sessions = (await Promise.all(names.map((name) => ask((store) => store.listSessions(name))))).flat()
+      const name = await resolve(identity)
+      const sessions = await ask((store) => store.listSessions(name))
       return sessions.map(({ sessionId, label, startedAt, refreshedAt, expiresAt }) => ({
         sessionId, label, startedAt: new Date(startedAt), refreshedAt: new Date(refreshedAt), expiresAt: new Date(expiresAt),
       }))

@@ -29,7 +29,11 @@ export function createStoreAccess (store: TokenStore, timeout: number, emit: Emi
 
   function within<T> (answer: PromiseLike<T>): Promise<T> {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => { reject(unavailable(new Error('The store was late'))) }, timeout * 1000)
+      let isLate = false
+      const timer = setTimeout(() => {
+        isLate = true
+        reject(unavailable(new Error('The store was late')))
+      }, timeout * 1000)
       Promise.resolve(answer).then(
         (value) => {
           clearTimeout(timer)
@@ -37,7 +41,7 @@ export function createStoreAccess (store: TokenStore, timeout: number, emit: Emi
         },
         (error: unknown) => {
           clearTimeout(timer)
-          reject(unavailable(error))
+          if (!isLate) reject(unavailable(error))
         }
       )
     })

@@ -60,7 +60,7 @@ export type SessionEvent =
 
 /**
  * The methods that a configuration with a `store` has besides. Those that take an identity take it as `createAccessToken`
- * does, or the identity claim, such as `request.jwtIdentity`.
+ * does: with a `userIdentityLoader`, what that takes.
  */
 export interface JwtSessionMethods {
   /**

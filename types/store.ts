@@ -36,6 +36,8 @@ export interface Rotation {
   readonly grace: number
   /** Milliseconds that the successor lives. */
   readonly keepFor: number
+  /** Whether the first reuse ends all of the identity, as `endAll` does, in the same step. @default false */
+  readonly endAllOnReuse?: boolean | undefined
 }
 
 /**
@@ -43,7 +45,7 @@ export interface Rotation {
  * - `rotated`: the session's generation is a new one; `adopted` is the same where the token was ahead of the store,
  *   which must have lost writes
  * - `replayed`: the token was used a moment ago, and its successor is still the session's generation
- * - `reuse`: the token was used before, so that two hold it: the session is dead, now or since an earlier reuse
+ * - `reuse`: the token was used before, so that two hold it: the session is dead, now (`isFirst`) or since an earlier reuse
  * - `refused`: the session has ended, or the store does not know it
  */
 export type RotationResult =
@@ -54,7 +56,12 @@ export type RotationResult =
     /** The absolute end of the session: milliseconds from now, by the clock of the store. */
     readonly remaining: number
   }
-  | { readonly outcome: 'reuse' }
+  | {
+    readonly outcome: 'reuse'
+    readonly isFirst: boolean
+    /** The ids of the other sessions that ended with it. */
+    readonly ended: readonly string[]
+  }
   | { readonly outcome: 'refused' }
 
 /** A session that is alive. Times are milliseconds since 1970. */

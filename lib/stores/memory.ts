@@ -62,6 +62,7 @@ export function memoryStore (options: MemoryStoreOptions = {}): TokenStore {
     }
   }
 
+  // Before an identity is looked up: making room forgets those of which nothing is kept.
   function takeEntry (now: number): void {
     if (entries >= maxEntries) prune(now)
     if (entries >= maxEntries) throw new Error(`memoryStore is full: it keeps ${maxEntries} entries`)
@@ -77,6 +78,19 @@ export function memoryStore (options: MemoryStoreOptions = {}): TokenStore {
     return session !== undefined && session.ended === false && session.endsAt > now
   }
 
+  function endEvery (name: string, exceptSession: string | undefined, now: number): string[] {
+    if ((identities.get(name)?.epoch ?? 0) === 0) takeEntry(now)
+    const identity = identityOf(name)
+    identity.epoch = Math.max(identity.epoch + 1, now)
+    const ended: string[] = []
+    for (const [id, session] of identity.sessions) {
+      if (id === exceptSession || !isAlive(session, now)) continue
+      session.ended = 'ended'
+      ended.push(id)
+    }
+    return ended
+  }
+
   return {
     isRevoked ({ identity: name, sessionId, tokenId, epoch, issuedAt }: TokenQuery) {
       const now = Date.now()
@@ -90,9 +104,8 @@ export function memoryStore (options: MemoryStoreOptions = {}): TokenStore {
 
     revokeToken (name, tokenId, keepFor) {
       const now = Date.now()
-      const { tokens } = identityOf(name)
-      if (!tokens.has(tokenId)) takeEntry(now)
-      tokens.set(tokenId, now + keepFor)
+      if (identities.get(name)?.tokens.has(tokenId) !== true) takeEntry(now)
+      identityOf(name).tokens.set(tokenId, now + keepFor)
     },
 
     startSession ({ identity, sessionId, label, lifetime, keepFor }: NewSession) {
@@ -103,7 +116,7 @@ export function memoryStore (options: MemoryStoreOptions = {}): TokenStore {
       })
     },
 
-    rotate ({ identity, sessionId, generation, grace, keepFor }: Rotation): RotationResult {
+    rotate ({ identity, sessionId, generation, grace, keepFor, endAllOnReuse = false }: Rotation): RotationResult {
       const now = Date.now()
       const session = sessionOf(identity, sessionId, now)
       if (session === undefined) return { outcome: 'refused' }
@@ -115,9 +128,13 @@ export function memoryStore (options: MemoryStoreOptions = {}): TokenStore {
           session.rotatedAt = now
           session.keepUntil = Math.max(session.keepUntil, Math.min(now + keepFor, session.endsAt))
           break
-        case 'reuse':
+        case 'reuse': {
+          const isFirst = session.ended === false
+          // The session last: where the rest fails, nothing has happened, and the next try does it all.
+          const ended = isFirst && endAllOnReuse ? endEvery(identity, sessionId, now) : []
           session.ended = 'reuse'
-          return { outcome }
+          return { outcome, isFirst, ended }
+        }
         case 'refused':
           return { outcome }
       }
@@ -132,19 +149,7 @@ export function memoryStore (options: MemoryStoreOptions = {}): TokenStore {
       return true
     },
 
-    endAll (name, exceptSession) {
-      const now = Date.now()
-      const identity = identityOf(name)
-      if (identity.epoch === 0) takeEntry(now)
-      identity.epoch = Math.max(identity.epoch + 1, now)
-      const ended: string[] = []
-      for (const [id, session] of identity.sessions) {
-        if (id === exceptSession || !isAlive(session, now)) continue
-        session.ended = 'ended'
-        ended.push(id)
-      }
-      return ended
-    },
+    endAll: (name, exceptSession) => endEvery(name, exceptSession, Date.now()),
 
     listSessions (name) {
       const now = Date.now()

@@ -45,7 +45,7 @@ export function adaptClient (client: RedisClient): Commands {
 
 function adaptIoredis (client: IoredisClient): Commands {
   return {
-    mget: (keys) => client.mget(keys),
+    mget: async (keys) => (await client.mget(keys)).map(asText),
     async set (key, value, milliseconds) { await client.set(key, value, 'PX', milliseconds) },
     run: (script, keys, args) => runScript(
       () => client.evalsha(script.sha, keys.length, ...keys, ...args.map(String)),
@@ -59,7 +59,7 @@ function adaptIoredis (client: IoredisClient): Commands {
 
 function adaptNodeRedis (client: NodeRedisClient): Commands {
   return {
-    mget: async (keys) => await client.mGet(keys) as (string | null)[],
+    mget: async (keys) => (await client.mGet(keys)).map(asText),
     async set (key, value, milliseconds) { await client.set(key, value, { PX: milliseconds }) },
     run (script, keys, args) {
       const options = { keys, arguments: args.map(String) }
@@ -69,6 +69,11 @@ function adaptNodeRedis (client: NodeRedisClient): Commands {
     isReady: () => client.isReady !== false,
     memoryInfo: async () => String(await client.info?.('memory') ?? ''),
   }
+}
+
+// A client may be set to give bytes.
+function asText (value: unknown): string | null {
+  return value === null || value === undefined ? null : String(value)
 }
 
 // A server forgets its scripts when it restarts; the digest alone is sent until then.

@@ -25,6 +25,37 @@ local function index(key, id, ttl)
 end
 `
 
+// The keys of the sessions that an index names. They are of its slot, by their hash tag, and begin as it does: made of
+// its key, they have the prefix that a client may put before each.
+const SESSION_KEY = `
+local function session_key(index, id)
+  return string.sub(index, 1, -string.len('sessions') - 1) .. 'session:' .. id
+end
+`
+
+// Ends all sessions of an identity but one, and marks its tokens without a session.
+const END_EVERY = `
+local function end_every(epoch_key, index, spared, ttl)
+  local epoch = math.max(now, tonumber(redis.call('GET', epoch_key) or '0') + 1)
+  redis.call('SET', epoch_key, string.format('%.0f', epoch), 'PX', ttl)
+  local ended = {}
+  for _, id in ipairs(redis.call('ZRANGE', index, 0, -1)) do
+    if id ~= spared then
+      local key = session_key(index, id)
+      local raw = redis.call('GET', key)
+      if raw then
+        local s = cjson.decode(raw)
+        s.x = 'ended'
+        redis.call('SET', key, cjson.encode(s), 'KEEPTTL')
+        ended[#ended + 1] = id
+      end
+      redis.call('ZREM', index, id)
+    end
+  end
+  return ended
+end
+`
+
 /** KEYS: session, index. ARGV: id, lifetime, keepFor, label or ''. */
 export const START = script(`${NOW}${KEEP_INDEX}
 local lifetime = tonumber(ARGV[2])
@@ -35,20 +66,24 @@ redis.call('SET', KEYS[1], cjson.encode(s), 'PX', ttl)
 index(KEYS[2], ARGV[1], ttl)
 `)
 
-/** KEYS: session, index. ARGV: id, generation, grace, keepFor. Gives the outcome, the generation, the milliseconds left. */
-export const ROTATE = script(`${NOW}${KEEP_INDEX}
+/**
+ * KEYS: session, index, epoch. ARGV: id, generation, grace, keepFor, '1' to end all on a first reuse, keepFor of the
+ * epoch. Gives the outcome, the generation and the milliseconds left; for a reuse whether it is the first, and what
+ * ended with it.
+ */
+export const ROTATE = script(`${NOW}${KEEP_INDEX}${SESSION_KEY}${END_EVERY}
 local raw = redis.call('GET', KEYS[1])
 if not raw then return { 'refused' } end
 local s = cjson.decode(raw)
 local p = tonumber(ARGV[2])
 if s.e <= now or s.x == 'ended' then return { 'refused' } end
-if s.x == 'reuse' then return { p < s.g and 'reuse' or 'refused' } end
+if s.x == 'reuse' then return { p < s.g and 'reuse' or 'refused', 0, {} } end
 if p < s.g then
   if p == s.g - 1 and now - s.at < tonumber(ARGV[3]) then return { 'replayed', s.g, s.e - now } end
   s.x = 'reuse'
   redis.call('SET', KEYS[1], cjson.encode(s), 'KEEPTTL')
   redis.call('ZREM', KEYS[2], ARGV[1])
-  return { 'reuse' }
+  return { 'reuse', 1, ARGV[5] == '1' and end_every(KEYS[3], KEYS[2], ARGV[1], ARGV[6]) or {} }
 end
 local outcome = p == s.g and 'rotated' or 'adopted'
 s.g = p + 1
@@ -71,36 +106,17 @@ redis.call('ZREM', KEYS[2], ARGV[1])
 return 1
 `)
 
-/**
- * KEYS: epoch, index. ARGV: what session keys begin with, the session to spare or '', keepFor of the epoch. The keys
- * of the sessions are of the same slot, by their hash tag. Gives the ids of the sessions that were ended.
- */
-export const END_ALL = script(`${NOW}
-local epoch = math.max(now, tonumber(redis.call('GET', KEYS[1]) or '0') + 1)
-redis.call('SET', KEYS[1], string.format('%.0f', epoch), 'PX', ARGV[3])
-local ended = {}
-for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
-  if id ~= ARGV[2] then
-    local key = ARGV[1] .. id
-    local raw = redis.call('GET', key)
-    if raw then
-      local s = cjson.decode(raw)
-      s.x = 'ended'
-      redis.call('SET', key, cjson.encode(s), 'KEEPTTL')
-      ended[#ended + 1] = id
-    end
-    redis.call('ZREM', KEYS[2], id)
-  end
-end
-return ended
+/** KEYS: epoch, index. ARGV: the session to spare or '', keepFor of the epoch. Gives the ids of what was ended. */
+export const END_ALL = script(`${NOW}${SESSION_KEY}${END_EVERY}
+return end_every(KEYS[1], KEYS[2], ARGV[1], ARGV[2])
 `)
 
-/** KEYS: index. ARGV: what session keys begin with. Gives ids and sessions in turn, and forgets those that are gone. */
-export const LIST = script(`${NOW}
+/** KEYS: index. Gives ids and sessions in turn, and forgets those that are gone. */
+export const LIST = script(`${NOW}${SESSION_KEY}
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 local found = {}
 for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
-  local raw = redis.call('GET', ARGV[1] .. id)
+  local raw = redis.call('GET', session_key(KEYS[1], id))
   if raw then
     found[#found + 1] = id
     found[#found + 1] = raw

@@ -80,29 +80,31 @@ export function redisStore (client: RedisClient, options: RedisStoreOptions = {}
       await commands.run(START, [`${tag}session:${sessionId}`, `${tag}sessions`], [sessionId, lifetime, keepFor, label ?? ''])
     },
 
-    async rotate ({ identity, sessionId, generation, grace, keepFor }): Promise<RotationResult> {
+    async rotate ({ identity, sessionId, generation, grace, keepFor, endAllOnReuse }): Promise<RotationResult> {
       // A rotation that waits for a connection would come when its answer is no longer awaited, and look like a theft.
       if (!commands.isReady()) throw new Error('The Redis client is not connected')
       const tag = tagOf(identity)
-      const keys = [`${tag}session:${sessionId}`, `${tag}sessions`]
-      const [outcome, successor, remaining] = await commands.run(ROTATE, keys, [sessionId, generation, grace, keepFor]) as unknown[]
-      if (outcome === 'reuse' || outcome === 'refused') return { outcome }
-      return { outcome: outcome as 'rotated' | 'replayed' | 'adopted', generation: Number(successor), remaining: Number(remaining) }
+      const keys = [`${tag}session:${sessionId}`, `${tag}sessions`, `${tag}epoch`]
+      const args = [sessionId, generation, grace, keepFor, endAllOnReuse ? '1' : '0', HUNDRED_YEARS]
+      const [outcome, second, third] = await commands.run(ROTATE, keys, args) as unknown[]
+      if (outcome === 'refused') return { outcome }
+      if (outcome === 'reuse') return { outcome, isFirst: Number(second) === 1, ended: (third as unknown[]).map(String) }
+      return { outcome: outcome as 'rotated' | 'replayed' | 'adopted', generation: Number(second), remaining: Number(third) }
     },
 
     async endSession (identity, sessionId) {
       const tag = tagOf(identity)
-      return await commands.run(END, [`${tag}session:${sessionId}`, `${tag}sessions`], [sessionId]) === 1
+      return Number(await commands.run(END, [`${tag}session:${sessionId}`, `${tag}sessions`], [sessionId])) === 1
     },
 
     async endAll (identity, exceptSession) {
       const tag = tagOf(identity)
-      return await commands.run(END_ALL, [`${tag}epoch`, `${tag}sessions`], [`${tag}session:`, exceptSession ?? '', HUNDRED_YEARS]) as string[]
+      return await commands.run(END_ALL, [`${tag}epoch`, `${tag}sessions`], [exceptSession ?? '', HUNDRED_YEARS]) as string[]
     },
 
     async listSessions (identity) {
       const tag = tagOf(identity)
-      const found = await commands.run(LIST, [`${tag}sessions`], [`${tag}session:`]) as string[]
+      const found = await commands.run(LIST, [`${tag}sessions`], []) as string[]
       const sessions: StoredSession[] = []
       for (let i = 0; i < found.length; i += 2) {
         const { at, st, e, l, x } = JSON.parse(found[i + 1]!) as SessionText

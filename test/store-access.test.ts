@@ -1,0 +1,86 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { StoreUnavailableError } from '../lib/errors.js'
+import type { Emit } from '../lib/session-events.js'
+import { createStoreAccess, type AskStore } from '../lib/store-access.js'
+import { memoryStore } from '../lib/stores/memory.js'
+import type { SessionEvent } from '../types/sessions.js'
+
+function createAsk (timeout: number): { ask: AskStore, events: SessionEvent[] } {
+  const events: SessionEvent[] = []
+  const emit: Emit = (event) => { events.push(event) }
+  return { ask: createStoreAccess(memoryStore(), timeout, emit), events }
+}
+
+async function failureOf (work: () => unknown): Promise<StoreUnavailableError> {
+  try {
+    await work()
+  } catch (error) {
+    if (error instanceof StoreUnavailableError) return error
+    throw error
+  }
+  throw new Error('the store was available')
+}
+
+t.test('an answer that is there at once is given at once', async (t) => {
+  const { ask, events } = createAsk(0.25)
+  t.equal(ask((store) => store.epochOf('ada')), 0)
+  t.equal(ask(() => null), null)
+  t.same(events, [])
+})
+
+t.test('an answer that comes in time is waited for', async (t) => {
+  const { ask, events } = createAsk(5)
+  const answer = ask(() => sleep(20, 'late enough'))
+  t.type(answer, Promise)
+  t.equal(await answer, 'late enough')
+  t.same(events, [])
+})
+
+t.test('a store that throws is unavailable: at once, with the cause, and told', async (t) => {
+  const { ask, events } = createAsk(0.25)
+  const cause = new Error('no disk')
+  t.throws(() => ask(() => { throw cause }), StoreUnavailableError)
+  const error = await failureOf(() => ask(() => { throw cause }))
+  t.equal(error.cause, cause)
+  t.equal(error.statusCode, 503)
+  t.equal(error.code, 'FST_JWT_EXT_STORE_UNAVAILABLE')
+  t.same(error.headers, { 'retry-after': '1' })
+  t.equal(error.message, 'Token store unavailable')
+  t.same(events, [{ type: 'store_unavailable', error: cause }, { type: 'store_unavailable', error: cause }])
+})
+
+t.test('a store that rejects is unavailable, whatever it rejects with', async (t) => {
+  const { ask, events } = createAsk(0.25)
+  const cause = new Error('no network')
+  t.equal((await failureOf(() => ask(() => Promise.reject(cause)))).cause, cause)
+  // eslint-disable-next-line prefer-promise-reject-errors
+  const { cause: spoken } = await failureOf(() => ask(() => Promise.reject('just words')))
+  t.ok(spoken instanceof Error)
+  t.equal((spoken as Error).message, 'just words')
+  t.equal(events.length, 2)
+})
+
+t.test('a store that is late is unavailable when the time is over, and its late answer is dropped', async (t) => {
+  const { ask, events } = createAsk(0.05)
+  const start = performance.now()
+  const error = await failureOf(() => ask(() => sleep(120, true)))
+  const waited = performance.now() - start
+  t.ok(waited >= 45 && waited < 110, `waited ${waited} ms`)
+  t.match(error.cause, { message: 'The store was late' })
+  await sleep(150)
+  t.equal(events.length, 1)
+})
+
+t.test('a store that fails when it is late already is told once', async (t) => {
+  const { ask, events } = createAsk(0.02)
+  await failureOf(() => ask(() => sleep(60).then(() => { throw new Error('too late to matter') })))
+  await sleep(80)
+  t.equal(events.length, 1)
+})
+
+t.test('a store that never answers keeps no request waiting', async (t) => {
+  const { ask } = createAsk(0.02)
+  const failures = await Promise.all(Array.from({ length: 50 }, () => failureOf(() => ask(() => new Promise(() => {})))))
+  t.equal(failures.length, 50)
+})

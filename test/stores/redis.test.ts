@@ -1,0 +1,354 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { JwtUsageError, redisStore, type RedisClient, type TokenStore } from '../../index.js'
+import { storeSuite } from '../../lib/store-suite.js'
+import {
+  connectIoredis, connectIoredisCluster, connectNodeRedis, connectNodeRedisCluster, countCommands, skipWithoutRedis,
+  startCluster, startRedis, type RedisServer
+} from '../support/redis.js'
+
+const skip = skipWithoutRedis()
+const DAY = 24 * 60 * 60 * 1000
+
+/** Every kind of key that the store makes, of one identity. */
+async function makeEveryKey (store: TokenStore, identity: string): Promise<void> {
+  for (const sessionId of ['s1', 's2', 's3']) {
+    await store.startSession({ identity, sessionId, label: 'a phone', lifetime: 90 * DAY, keepFor: 30 * DAY })
+  }
+  await store.rotate({ identity, sessionId: 's1', generation: 1, grace: 1000, keepFor: 30 * DAY })
+  await store.rotate({ identity, sessionId: 's1', generation: 1, grace: 1000, keepFor: 30 * DAY })
+  await store.rotate({ identity, sessionId: 's1', generation: 9, grace: 1000, keepFor: 30 * DAY })
+  await store.rotate({ identity, sessionId: 's1', generation: 1, grace: 0, keepFor: 30 * DAY })
+  await store.endSession(identity, 's2')
+  await store.revokeToken(identity, 't1', DAY)
+  await store.endAll(identity, 's3')
+  await store.listSessions(identity)
+  await store.isRevoked({ identity, sessionId: 's3', tokenId: 't2', epoch: undefined, issuedAt: 0 })
+  await store.isRevoked({ identity, sessionId: undefined, tokenId: 't2', epoch: 1, issuedAt: 0 })
+  await store.epochOf(identity)
+}
+
+async function keysOf (servers: readonly RedisServer[]): Promise<{ key: string, ttl: number }[]> {
+  const found: { key: string, ttl: number }[] = []
+  for (const { admin } of servers) {
+    for (const key of await admin.keys('*')) found.push({ key, ttl: await admin.pttl(key) })
+  }
+  return found
+}
+
+const query = (identity: string, sessionId: string | undefined, tokenId?: string) => ({ identity, sessionId, tokenId, epoch: undefined, issuedAt: Date.now() })
+
+async function warningsDuring (t: Test, work: () => Promise<unknown>): Promise<(Error & { code?: string })[]> {
+  const warnings: (Error & { code?: string })[] = []
+  const listener = (warning: Error & { code?: string }): void => { if (warning.code === 'FST_JWT_EXT_EVICTION') warnings.push(warning) }
+  process.on('warning', listener)
+  t.teardown(() => process.off('warning', listener))
+  await work()
+  await sleep(100)
+  return warnings
+}
+
+t.test('the suite of behaviour on one server', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const clients: [string, RedisClient][] = [['ioredis', await connectIoredis(t, server)], ['node-redis', await connectNodeRedis(t, server)]]
+  for (const [kind, client] of clients) {
+    t.test(kind, async (t) => {
+      const store = redisStore(client)
+      for (const { name, run } of storeSuite) t.test(name, () => run(store))
+    })
+  }
+})
+
+t.test('the suite of behaviour on a cluster of three masters', { skip }, async (t) => {
+  const servers = await startCluster(t)
+  const clients: [string, RedisClient][] = [
+    ['ioredis', await connectIoredisCluster(t, servers)],
+    ['node-redis', await connectNodeRedisCluster(t, servers)],
+  ]
+  for (const [kind, client] of clients) {
+    t.test(kind, async (t) => {
+      const store = redisStore(client)
+      for (const { name, run } of storeSuite) t.test(name, () => run(store))
+    })
+  }
+
+  t.test('the identities are spread over the masters, each with a time to live on every key', async (t) => {
+    const store = redisStore(clients[0]![1])
+    for (let i = 0; i < 30; i++) await makeEveryKey(store, `user ${i}`)
+    for (const { admin } of servers) t.ok((await admin.keys('*')).length > 0)
+    for (const { key, ttl } of await keysOf(servers)) t.ok(ttl > 0, `${key} has ${ttl}`)
+  })
+})
+
+t.test('every key has a time to live, one hash tag, and names nobody', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const identity = 'ada@example.com'
+  await makeEveryKey(redisStore(await connectIoredis(t, server)), identity)
+  const keys = await keysOf([server])
+  t.same(new Set(keys.map(({ key }) => key.replace(/\{.*\}/, '{}').replace(/s\d|t\d/, '*'))), new Set([
+    'jwt:{}:session:*', 'jwt:{}:sessions', 'jwt:{}:epoch', 'jwt:{}:token:*',
+  ]))
+  t.equal(new Set(keys.map(({ key }) => /\{(.+?)\}/.exec(key)?.[1])).size, 1)
+  for (const { key, ttl } of keys) {
+    t.ok(ttl > 0, `${key} has ${ttl}`)
+    if (!key.endsWith(':epoch')) t.ok(ttl <= 30 * DAY, `${key} has ${ttl}`)
+    for (const text of [identity, 'ada', 'example']) t.notOk(key.includes(text), key)
+  }
+})
+
+t.test('no key outlives the absolute end of its session', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const store = redisStore(await connectIoredis(t, server))
+  await store.startSession({ identity: 'ada', sessionId: 's1', label: undefined, lifetime: 5000, keepFor: DAY })
+  const rotation = { identity: 'ada', sessionId: 's1', generation: 1, grace: 0, keepFor: DAY }
+  for (const outcome of ['rotated', 'reuse']) {
+    t.match(await store.rotate(rotation), { outcome })
+    const keys = await keysOf([server])
+    t.not(keys.length, 0)
+    for (const { key, ttl } of keys) t.ok(ttl > 0 && ttl <= 5000, `${key} has ${ttl}`)
+  }
+})
+
+t.test('nothing is left when the last token is dead', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const store = redisStore(await connectIoredis(t, server))
+  for (const sessionId of ['s1', 's2', 's3']) {
+    await store.startSession({ identity: 'ada', sessionId, label: 'a', lifetime: 200, keepFor: 150 })
+  }
+  await store.endSession('ada', 's1')
+  await store.rotate({ identity: 'ada', sessionId: 's2', generation: 1, grace: 0, keepFor: 150 })
+  await store.rotate({ identity: 'ada', sessionId: 's2', generation: 1, grace: 0, keepFor: 150 })
+  await store.revokeToken('ada', 't1', 150)
+  t.not((await keysOf([server])).length, 0)
+  await sleep(300)
+  t.same(await keysOf([server]), [])
+})
+
+t.test('a session that ends by itself is no longer named in the list of its identity', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const store = redisStore(await connectIoredis(t, server))
+  await store.startSession({ identity: 'ada', sessionId: 'brief', label: undefined, lifetime: 60, keepFor: 60 })
+  await store.startSession({ identity: 'ada', sessionId: 'lasting', label: undefined, lifetime: DAY, keepFor: DAY })
+  const index = (await server.admin.keys('*:sessions'))[0]!
+  t.same((await server.admin.zrange(index, 0, -1)).sort(), ['brief', 'lasting'])
+  await sleep(100)
+  t.same((await store.listSessions('ada')).map(({ sessionId }) => sessionId), ['lasting'])
+  t.same(await server.admin.zrange(index, 0, -1), ['lasting'])
+})
+
+t.test('a session whose key was lost is dropped from the list', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const store = redisStore(await connectIoredis(t, server))
+  for (const sessionId of ['lost', 'kept', 'lost too']) await store.startSession({ identity: 'ada', sessionId, label: undefined, lifetime: DAY, keepFor: DAY })
+  for (const key of await server.admin.keys('*:lost')) await server.admin.del(key)
+  t.same((await store.listSessions('ada')).map(({ sessionId }) => sessionId).sort(), ['kept', 'lost too'])
+  for (const key of await server.admin.keys('*:lost too')) await server.admin.del(key)
+  t.same(await store.endAll('ada', undefined), ['kept'])
+})
+
+t.test('a session that ended is left out of the list, though the list names it', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const store = redisStore(await connectIoredis(t, server))
+  await store.startSession({ identity: 'ada', sessionId: 's1', label: undefined, lifetime: DAY, keepFor: DAY })
+  await store.endSession('ada', 's1')
+  await server.admin.zadd((await server.admin.keys('*:s1'))[0]!.replace(/session:s1$/, 'sessions'), Date.now() + DAY, 's1')
+  t.same(await store.listSessions('ada'), [])
+})
+
+t.test('prefix is what every key begins with', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const client = await connectIoredis(t, server)
+  await makeEveryKey(redisStore(client, { prefix: 'shop:auth:' }), 'ada')
+  const keys = await keysOf([server])
+  t.not(keys.length, 0)
+  for (const { key } of keys) t.match(key, /^shop:auth:\{/)
+  const stores = [redisStore(client, { prefix: '' }), redisStore(client, { prefix: 'other:' })] as const
+  await stores[0].revokeToken('ada', 't9', DAY)
+  t.equal(await stores[0].isRevoked(query('ada', undefined, 't9')), true)
+  t.equal(await stores[1].isRevoked(query('ada', undefined, 't9')), false)
+})
+
+t.test('a prefix that is no text, or would be a hash tag of its own, is refused', async (t) => {
+  const client = new Proxy({}, { has: () => true, get: () => () => {} }) as RedisClient
+  for (const prefix of ['{', '}', '{jwt}:', 5, null]) {
+    t.throws(() => redisStore(client, { prefix: prefix as string }), JwtUsageError, String(prefix))
+  }
+})
+
+t.test('what is no client is refused', async (t) => {
+  const wrong: unknown[] = [
+    undefined, null, 'redis://localhost', 5, {}, [], () => {}, { get () {}, set () {} }, { evalsha: true }, { evalSha: 'yes' },
+  ]
+  for (const client of wrong) t.throws(() => redisStore(client as RedisClient), JwtUsageError)
+  t.throws(() => redisStore({} as unknown as RedisClient), { message: /ioredis.*node-redis/, code: 'FST_JWT_EXT_USAGE' })
+})
+
+t.test('the key space is never searched', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const store = redisStore(await connectNodeRedis(t, server))
+  const counts = await countCommands(server, () => makeEveryKey(store, 'ada'))
+  for (const name of ['scan', 'keys', 'sscan', 'hscan', 'zscan', 'randomkey', 'sort', 'flushdb']) t.notOk(name in counts, name)
+  t.ok('evalsha' in counts && 'mget' in counts)
+})
+
+t.test('each question is one command', { skip }, async (t) => {
+  const server = await startRedis(t)
+  for (const client of [await connectIoredis(t, server), await connectNodeRedis(t, server)]) {
+    const store = redisStore(client)
+    await makeEveryKey(store, 'ada')
+    await store.startSession({ identity: 'bob', sessionId: 's1', label: undefined, lifetime: DAY, keepFor: DAY })
+    t.same(await countCommands(server, async () => await store.isRevoked(query('bob', 's1', 't1'))), { mget: 1 })
+    t.same(await countCommands(server, async () => await store.isRevoked(query('bob', undefined, 't1'))), { mget: 1 })
+    t.same(await countCommands(server, async () => await store.epochOf('bob')), { mget: 1 })
+    t.same(await countCommands(server, async () => { await store.revokeToken('bob', 't2', DAY) }), { set: 1 })
+    const scripted: (() => unknown)[] = [
+      () => store.rotate({ identity: 'bob', sessionId: 's1', generation: 1, grace: 0, keepFor: DAY }),
+      () => store.listSessions('bob'),
+      () => store.endSession('bob', 's1'),
+      () => store.endAll('bob', undefined),
+    ]
+    for (const ask of scripted) {
+      const { evalsha, eval: evaluated, mget } = await countCommands(server, async () => await ask())
+      t.same({ evalsha, evaluated, mget }, { evalsha: 1, evaluated: undefined, mget: undefined })
+    }
+  }
+})
+
+t.test('a server that has forgotten the scripts is given them again', { skip }, async (t) => {
+  const server = await startRedis(t)
+  for (const client of [await connectIoredis(t, server), await connectNodeRedis(t, server)]) {
+    const store = redisStore(client)
+    await server.admin.script('FLUSH')
+    await store.startSession({ identity: 'ada', sessionId: 's1', label: undefined, lifetime: DAY, keepFor: DAY })
+    await server.admin.script('FLUSH')
+    t.match(await store.rotate({ identity: 'ada', sessionId: 's1', generation: 1, grace: 0, keepFor: DAY }), { outcome: 'rotated', generation: 2 })
+    const { evalsha, eval: evaluated } = await countCommands(server, async () => {
+      t.match(await store.rotate({ identity: 'ada', sessionId: 's1', generation: 2, grace: 0, keepFor: DAY }), { outcome: 'rotated', generation: 3 })
+    })
+    t.same({ evalsha, evaluated }, { evalsha: 1, evaluated: undefined })
+    await store.endSession('ada', 's1')
+  }
+})
+
+t.test('an error of the server that is not about scripts comes through', { skip }, async (t) => {
+  const server = await startRedis(t)
+  for (const client of [await connectIoredis(t, server), await connectNodeRedis(t, server)]) {
+    const store = redisStore(client)
+    await store.startSession({ identity: 'ada', sessionId: 's1', label: undefined, lifetime: DAY, keepFor: DAY })
+    for (const key of await server.admin.keys('*:s1')) {
+      await server.admin.del(key)
+      await server.admin.lpush(key, 'no session')
+    }
+    await t.rejects(async () => await store.rotate({ identity: 'ada', sessionId: 's1', generation: 1, grace: 0, keepFor: DAY }), /WRONGTYPE/)
+    await server.admin.flushall()
+  }
+})
+
+t.test('a rotation does not wait for a connection, since its answer would come when nobody awaits it', { skip }, async (t) => {
+  const server = await startRedis(t)
+  for (const client of [await connectIoredis(t, server), await connectNodeRedis(t, server)]) {
+    const store = redisStore(client)
+    await store.startSession({ identity: 'ada', sessionId: 's1', label: undefined, lifetime: DAY, keepFor: DAY })
+    await server.kill()
+    await sleep(50)
+    await t.rejects(async () => await store.rotate({ identity: 'ada', sessionId: 's1', generation: 1, grace: 0, keepFor: DAY }), /not connected/)
+    await server.restart()
+  }
+})
+
+t.test('a client that connects with its first command may be given', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const client = await connectIoredis(t, server)
+  const lazy = client.duplicate({ lazyConnect: true })
+  t.teardown(() => { lazy.disconnect() })
+  t.equal(lazy.status, 'wait')
+  t.same(await redisStore(lazy).rotate({ identity: 'ada', sessionId: 's1', generation: 1, grace: 0, keepFor: DAY }), { outcome: 'refused' })
+})
+
+t.test('a client that puts a prefix of its own before each key serves as well', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const store = redisStore(await connectIoredis(t, server, { keyPrefix: 'shop:' }))
+  for (const { name, run } of storeSuite) t.test(name, () => run(store))
+})
+
+t.test('a client that gives Buffers for text serves as well', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const client = await connectNodeRedis(t, server)
+  const bytes: RedisClient = {
+    ...wrap(client),
+    mGet: async (keys) => (await client.mGet(keys)).map((value) => typeof value === 'string' ? Buffer.from(value) : value),
+  }
+  const store = redisStore(bytes)
+  await store.revokeToken('ada', 't1', DAY)
+  t.equal(await store.isRevoked(query('ada', undefined, 't1')), true)
+  await store.startSession({ identity: 'ada', sessionId: 's1', label: undefined, lifetime: DAY, keepFor: DAY })
+  await store.endSession('ada', 's1')
+  t.equal(await store.isRevoked(query('ada', 's1')), true)
+})
+
+function wrap (client: Awaited<ReturnType<typeof connectNodeRedis>>) {
+  return {
+    mGet: (keys: string[]) => client.mGet(keys),
+    set: (key: string, value: string, options: { PX: number }) => client.set(key, value, options),
+    evalSha: (sha: string, options: { keys: string[], arguments: string[] }) => client.evalSha(sha, options),
+    eval: (source: string, options: { keys: string[], arguments: string[] }) => client.eval(source, options),
+  }
+}
+
+t.test('a server that may evict keys is warned of once', { skip }, async (t) => {
+  const server = await startRedis(t, ['--maxmemory', '100mb', '--maxmemory-policy', 'allkeys-lru'])
+  const clients: [string, RedisClient][] = [['ioredis', await connectIoredis(t, server)], ['node-redis', await connectNodeRedis(t, server)]]
+  for (const [kind, client] of clients) {
+    const store = redisStore(client)
+    const warnings = await warningsDuring(t, async () => {
+      for (let i = 0; i < 5; i++) {
+        await store.startSession({ identity: 'ada', sessionId: `${kind}${i}`, label: undefined, lifetime: DAY, keepFor: DAY })
+        await store.isRevoked(query('ada', `${kind}${i}`))
+      }
+    })
+    t.equal(warnings.length, 1, kind)
+    t.match(warnings[0]?.message, /allkeys-lru.*noeviction/)
+  }
+})
+
+t.test('nodes of a cluster that may evict keys are warned of once', { skip }, async (t) => {
+  const servers = await startCluster(t)
+  for (const { admin } of servers) await admin.config('SET', 'maxmemory-policy', 'volatile-ttl')
+  const clients: [string, RedisClient][] = [
+    ['ioredis', await connectIoredisCluster(t, servers)], ['node-redis', await connectNodeRedisCluster(t, servers)],
+  ]
+  for (const [kind, client] of clients) {
+    const store = redisStore(client)
+    const warnings = await warningsDuring(t, async () => {
+      for (let i = 0; i < 5; i++) await store.isRevoked(query(`user ${i}`, 's1'))
+    })
+    t.equal(warnings.length, 1, kind)
+  }
+})
+
+t.test('a server that keeps all keys is not warned of', { skip }, async (t) => {
+  const server = await startRedis(t, ['--maxmemory-policy', 'noeviction'])
+  for (const client of [await connectIoredis(t, server), await connectNodeRedis(t, server)]) {
+    t.same(await warningsDuring(t, async () => await redisStore(client).isRevoked(query('ada', 's1'))), [])
+  }
+})
+
+t.test('a server that may not say whether it evicts is asked again, and serves all the same', { skip }, async (t) => {
+  const server = await startRedis(t, ['--maxmemory-policy', 'allkeys-random'])
+  await server.admin.call('ACL', 'SETUSER', 'default', '-info')
+  const store = redisStore(await connectIoredis(t, server, { enableReadyCheck: false }))
+  const silent = await warningsDuring(t, async () => {
+    t.equal(await store.isRevoked(query('ada', 's1')), true)
+  })
+  t.same(silent, [])
+  await server.admin.call('ACL', 'SETUSER', 'default', '+info')
+  t.equal((await warningsDuring(t, async () => await store.isRevoked(query('ada', 's1')))).length, 1)
+})
+
+t.test('a client that cannot ask the server for its policy serves all the same', { skip }, async (t) => {
+  const server = await startRedis(t, ['--maxmemory-policy', 'allkeys-lru'])
+  const store = redisStore(wrap(await connectNodeRedis(t, server)))
+  t.same(await warningsDuring(t, async () => {
+    t.equal(await store.isRevoked(query('ada', 's1')), true)
+  }), [])
+})
