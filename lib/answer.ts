@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { isPromise } from './awaitable.js'
-import { applyProfile, describeFailure, JwtError, JwtUsageError } from './errors.js'
+import { applyProfile, describeFailure, isRefusal, JwtUsageError } from './errors.js'
 import type { Settings } from './settings.js'
 
 /** Answers the request that an error refuses, or hands the error on to `next`. */
@@ -11,7 +11,7 @@ export function createAnswer (settings: Settings, clearCookies: (reply: FastifyR
   const { errorProfile, errorMessageKey, throwErrors } = settings
 
   return function answer (error, request, reply, next) {
-    if (!(error instanceof JwtError)) {
+    if (!isRefusal(error)) {
       next(asError(error))
       return
     }

@@ -188,9 +188,9 @@ function codeOf (error: unknown): unknown {
   return error instanceof Error && 'code' in error ? error.code : undefined
 }
 
-function explain (error: unknown, token: unknown): unknown {
-  const code = codeOf(error)
-  return typeof code === 'string' && Object.hasOwn(REASONS, code) ? refusal(code as TokenValidationErrorCode, token, error) : error
+/** The error that a refusal of fast-jwt becomes: never its own text. What only the application can cause is its fault. */
+export function explain (error: unknown, token: unknown): Error {
+  return refusal(codeOf(error) as TokenValidationErrorCode, token, error)
 }
 
 function refusal (code: TokenValidationErrorCode, token: unknown, cause?: unknown): Error {

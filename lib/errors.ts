@@ -157,6 +157,11 @@ export class StoreUnavailableError extends defineError({
   code: 'STORE_UNAVAILABLE', flask: 503, rfc6750: 503, retryAfter: 1, message: 'Token store unavailable',
 }) {}
 
+/** Whether an error is one of the classes above. Their base class alone says nothing of an answer. */
+export function isRefusal (error: unknown): error is JwtError {
+  return error instanceof JwtError && 'statuses' in error
+}
+
 /** The application uses the plugin wrongly: an option, a key, a call or what a loader returned. */
 export class JwtUsageError extends createError<[string]>('FST_JWT_EXT_USAGE', '%s', 500) {
   constructor (message: string, cause?: unknown) {

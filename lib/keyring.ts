@@ -106,9 +106,14 @@ function pair (privateKey: Key, publicKeys: Key[]): void {
   const half = publicHalf(privateKey)
   if (publicKeys.length === 0) {
     publicKeys.push(half)
-  } else if (!publicKeys.some((key) => key.object.equals(half.object))) {
+  } else if (!publicKeys.some((key) => isSameKey(key, half))) {
     throw new JwtUsageError('privateKey and publicKey do not belong together; leave publicKey out, and it is derived')
   }
+}
+
+// Comparing keys of different kinds leaves an error behind in OpenSSL that the next key to be read would throw.
+function isSameKey (a: Key, b: Key): boolean {
+  return a.object.asymmetricKeyType === b.object.asymmetricKeyType && a.object.equals(b.object)
 }
 
 function accept (key: Key, accepted: readonly JwtAlgorithm[]): VerifyingKey | undefined {

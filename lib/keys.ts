@@ -134,6 +134,8 @@ function pemHint (written: string, passphrase: string | undefined): string {
 }
 
 function fromDer (key: Buffer, half: Half): KeyObject | undefined {
+  // A private key in PKCS#1 would give its public half in silence.
+  if (half === 'public' && fromDer(key, 'private') !== undefined) return undefined
   const types = half === 'private' ? ['pkcs8', 'pkcs1', 'sec1'] as const : ['spki', 'pkcs1'] as const
   for (const type of types) {
     try {
@@ -161,7 +163,7 @@ function fromJwk (jwk: JsonWebKey, what: string, half: Half): KeyObject {
 }
 
 function fit (object: KeyObject, value: unknown, what: string): Key {
-  const { modulusLength = 0, namedCurve = '' } = object.asymmetricKeyDetails ?? {}
+  const { modulusLength = 0, namedCurve = '' } = object.asymmetricKeyDetails!
   let algorithms: readonly JwtAlgorithm[] = []
   switch (object.asymmetricKeyType) {
     case 'rsa':

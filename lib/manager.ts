@@ -3,7 +3,7 @@ import type { JwtSessionMethods } from '../types/sessions.js'
 import { createAnswer } from './answer.js'
 import { createCodec } from './codec.js'
 import { createCookieWriter, type CookieWriter } from './cookies.js'
-import { applyProfile, JwtDecodeError, JwtError, JwtUsageError } from './errors.js'
+import { applyProfile, isRefusal, JwtDecodeError, JwtUsageError } from './errors.js'
 import { createGuard } from './guard.js'
 import { createIssuer } from './issue.js'
 import { assertCsrf, assertNotExpired, compileJudge, type Judge } from './judge.js'
@@ -51,7 +51,7 @@ export function createManager (options: unknown): { namespace: string | undefine
 
   // Who catches an error of ours outside a guard finds the status and the challenge of this configuration on it.
   function dress (error: unknown): unknown {
-    return error instanceof JwtError ? applyProfile(error, settings.errorProfile) : error
+    return isRefusal(error) ? applyProfile(error, settings.errorProfile) : error
   }
 
   const manager: JwtManagerWithoutStore = {

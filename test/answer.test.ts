@@ -382,3 +382,17 @@ t.test('an error that the application throws again and again, frozen even, is an
   await new Promise(setImmediate)
   t.strictSame(unhandled, [])
 })
+
+t.test('an error of the base class that a loader throws is answered, lets nobody in and ends no process', async (t) => {
+  const unhandled = collectUnhandled(t)
+  class OwnError extends JwtError {}
+  for (const make of [() => new JwtError('Not like this'), () => new OwnError('Not like this')]) {
+    for (const fail of [() => { throw make() }, async () => { throw make() }]) {
+      const app = await buildApp(t, { secretKey: SECRET, tokenInBlocklistLoader: fail })
+      app.get('/', { preHandler: app.jwtRequired() }, async () => 'in')
+      t.ok(await statusInTime(app.inject({ url: '/', headers: bearer(forge({ sub: 'ada' })) })) >= 400)
+    }
+  }
+  await new Promise(setImmediate)
+  t.strictSame(unhandled, [])
+})

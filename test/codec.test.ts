@@ -1,8 +1,8 @@
 import { sign as signBytes } from 'node:crypto'
 import { TOKEN_ERROR_CODES } from 'fast-jwt'
 import t from 'tap'
-import jwtExtended, { JwtDecodeError, type JwtExtendedOptions } from '../index.js'
-import { REASONS } from '../lib/codec.js'
+import jwtExtended, { JwtDecodeError, JwtUsageError, type JwtExtendedOptions } from '../index.js'
+import { explain, REASONS } from '../lib/codec.js'
 import { bearer, buildApp, SECRET } from './support/app.js'
 import { moveClock } from './support/clock.js'
 import { forge } from './support/forge.js'
@@ -36,6 +36,16 @@ function tamper (token: string, claims: Record<string, unknown>): string {
 async function code (promise: Promise<unknown>): Promise<string> {
   return await promise.then(() => 'good', (error: Error & { code?: string }) => error.code ?? error.message)
 }
+
+t.test('each of fast-jwt’s errors becomes one of ours, and says nothing of its own text', async (t) => {
+  for (const [code, reason] of Object.entries(REASONS)) {
+    const error = explain(Object.assign(new Error('the text of the library'), { code }), 'a.b.c')
+    t.type(error, reason === undefined ? JwtUsageError : JwtDecodeError, code)
+    t.notMatch(error.message, 'the text of the library')
+    if (reason !== undefined) t.equal(error.message, reason)
+  }
+  t.type(explain(new RangeError('out of memory'), 'a.b.c'), JwtUsageError, 'what is no error of a token is the application’s')
+})
 
 t.test('every error code of the signing library has an answer that was chosen', async (t) => {
   t.strictSame(Object.keys(REASONS).sort(), Object.values(TOKEN_ERROR_CODES).sort())
