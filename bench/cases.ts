@@ -1,10 +1,14 @@
+import { spawn, spawnSync } from 'node:child_process'
 import { generateKeyPairSync, randomBytes, type KeyObject } from 'node:crypto'
+import { mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
 import Fastify from 'fastify'
 import type { JwtAlgorithm, JwtExtendedOptions } from '../index.js'
 
 // The compiled package, as an application would run it. The types are those of the source.
-const { default: jwtExtended } = await import(new URL('../dist/index.js', import.meta.url).href) as typeof import('../index.js')
+const { default: jwtExtended, memoryStore, redisStore } = await import(new URL('../dist/index.js', import.meta.url).href) as typeof import('../index.js')
 
 /** A request of the load. */
 export interface LoadRequest {
@@ -97,6 +101,20 @@ async function oursByCookie (): Promise<Subject> {
   return serve(app, requests)
 }
 
+/** Whether the store on Redis can be measured here. */
+const hasRedis = spawnSync('redis-server', ['--version']).status === 0
+
+async function oursByRedis (): Promise<Subject> {
+  const socket = join(mkdtempSync(join(tmpdir(), 'bench-redis-')), 'redis.sock')
+  const redis = spawn('redis-server', ['--port', '0', '--unixsocket', socket, '--save', '', '--appendonly', 'no'], { stdio: 'ignore' })
+  process.once('exit', () => { redis.kill() })
+  const { Redis } = await import('ioredis')
+  const client = new Redis(socket, { retryStrategy: () => 50 })
+  client.on('error', () => {})
+  await client.ping()
+  return await ours('HS256', { store: redisStore(client) })
+}
+
 async function oursByTenant (loader: (key: string) => string | Promise<string>): Promise<Subject> {
   const keys = new Map(Array.from({ length: TENANTS }, (_, i) => [`tenant-${i}`, randomBytes(32).toString('hex')]))
   const app = Fastify()
@@ -185,6 +203,8 @@ export const CASES = {
   'ours, async blocklist and user': () => ours('HS256', {
     tokenInBlocklistLoader: () => later(false), userLookupLoader: (_header, payload) => later({ id: payload['sub'] }),
   }),
+  'ours, memory store': () => ours('HS256', { store: memoryStore() }),
+  ...(hasRedis && { 'ours, Redis store': oursByRedis }),
   'ours, 1,000 tenants': () => oursByTenant((key) => key),
   'ours, 1,000 tenants, async': () => oursByTenant(later),
   '@fastify/jwt, HS256': () => fastifyJwt('HS256', false),

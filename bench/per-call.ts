@@ -4,7 +4,7 @@ import Fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
 import { measure } from 'mitata'
 import type { JwtExtendedOptions } from '../index.js'
 
-const { default: jwtExtended } = await import(new URL('../dist/index.js', import.meta.url).href) as typeof import('../index.js')
+const { default: jwtExtended, memoryStore } = await import(new URL('../dist/index.js', import.meta.url).href) as typeof import('../index.js')
 
 const secret = randomBytes(64).toString('hex')
 
@@ -54,6 +54,22 @@ export async function measureCalls (): Promise<Call[]> {
     await time('guard, no cache', await guardCall({ verifyCache: false }, 500)),
     await time('createAccessToken', async () => await app.createAccessToken('user-1')),
     await time('@fastify/jwt sign, equal claims', () => theirs.jwt.sign({ ...claims })),
+  ]
+}
+
+/** A refresh with a session, one and ten at once, beside the same two tokens made without one. */
+export async function measureRefreshes (): Promise<Call[]> {
+  const plain = await build()
+  const app = await build({ store: memoryStore() })
+  let { refreshToken } = await app.createTokenPair('user')
+  const refresh = async (racers: number): Promise<void> => {
+    const pairs = await Promise.all(Array.from({ length: racers }, () => app.refreshTokens(refreshToken)))
+    refreshToken = pairs[0]!.refreshToken
+  }
+  return [
+    await time('two tokens, without a session', () => Promise.all([plain.createAccessToken('user'), plain.createRefreshToken('user')])),
+    await time('a refresh, memory store', () => refresh(1)),
+    await time('ten racing refreshes of one token, memory store', () => refresh(10)),
   ]
 }
 

@@ -5,7 +5,7 @@ import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { measureEntry, measureLevel } from './memory.js'
 import { measureOverHttp } from './over-http.js'
-import { measureCalls, measureGrowth } from './per-call.js'
+import { measureCalls, measureGrowth, measureRefreshes } from './per-call.js'
 import { draw, methodOf, tabulate, tabulateCalls } from './report.js'
 
 const { values } = parseArgs({
@@ -24,7 +24,7 @@ const table = tabulate(measured)
 console.log(table)
 
 if (values.only === '') {
-  const calls = tabulateCalls(await measureCalls())
+  const calls = tabulateCalls([...await measureCalls(), ...await measureRefreshes()])
   const growth = tabulateCalls(await measureGrowth())
   const entry = Math.round(await measureEntry(values.quick ? 500 : 5000))
   const level = await measureLevel(values.quick ? 1000 : 1_000_000)

@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { CASES, type CaseName } from './cases.js'
 
 const [name, file] = process.argv.slice(2) as [CaseName, string]
-const subject = await CASES[name]()
+const subject = await CASES[name]!()
 writeFileSync(file, JSON.stringify(subject.requests))
 const port = await subject.listen()
 
