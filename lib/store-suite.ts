@@ -1,3 +1,4 @@
+import { listingCases } from './store-suite/listing.js'
 import { revocationCases } from './store-suite/revocation.js'
 import { rotationCases } from './store-suite/rotation.js'
 import type { StoreCase } from './store-suite/case.js'
@@ -13,4 +14,4 @@ import type { StoreCase } from './store-suite/case.js'
  * for (const { name, run } of storeSuite) test(name, () => run(myStore))
  * ```
  */
-export const storeSuite: readonly StoreCase[] = Object.freeze([...revocationCases, ...rotationCases])
+export const storeSuite: readonly StoreCase[] = Object.freeze([...revocationCases, ...rotationCases, ...listingCases])

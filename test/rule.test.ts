@@ -1,5 +1,5 @@
 import t from 'tap'
-import type { JwtRule, TokenLocation } from '../index.js'
+import { memoryStore, type JwtRule, type TokenLocation } from '../index.js'
 import { identifyRule, readRule } from '../lib/rule.js'
 import { readSettings } from '../lib/settings.js'
 import { bearer, buildApp, SECRET } from './support/app.js'
@@ -9,7 +9,7 @@ const FLAGS = ['optional', 'fresh', 'refresh', 'verifyType', 'skipRevocationChec
 
 t.test('a rule that says nothing is the default: a token, of type access, from the configured locations', async (t) => {
   const settings = readSettings({ secretKey: SECRET, tokenLocation: ['cookies', 'headers'] })
-  const defaults = { optional: false, fresh: false, refresh: false, verifyType: true, skipRevocationCheck: false, locations: ['cookies', 'headers'] }
+  const defaults = { optional: false, fresh: false, refresh: false, verifyType: true, skipRevocationCheck: false, locations: ['cookies', 'headers'], storeFailure: 'closed' }
   for (const rule of [undefined, {}, Object.fromEntries([...FLAGS, 'locations'].map((name) => [name, undefined])), Object.create(null)]) {
     t.strictSame(readRule(rule, settings), defaults)
   }
@@ -22,6 +22,16 @@ t.test('each field of a rule is read', async (t) => {
   }
   t.strictSame(readRule({ locations: 'json' }, settings).locations, ['json'])
   t.strictSame(readRule({ locations: ['json', 'headers', 'json'] }, settings).locations, ['json', 'headers'])
+})
+
+t.test('what a rule does while the store fails is its own, the configuration\'s, or closed where it asks for more', async (t) => {
+  const settings = readSettings({ secretKey: SECRET, store: memoryStore(), storeFailure: 'open' })
+  t.equal(readRule({}, settings).storeFailure, 'open')
+  t.equal(readRule({ storeFailure: 'closed' }, settings).storeFailure, 'closed')
+  for (const more of [{ fresh: true }, { refresh: true }]) t.equal(readRule({ storeFailure: 'open', ...more }, settings).storeFailure, 'closed')
+  for (const storeFailure of ['', 'half-open', true, null, []]) {
+    t.throws(() => readRule({ storeFailure }, settings), { code: 'FST_JWT_EXT_USAGE', message: "A guard's storeFailure must be one of 'closed', 'open'" })
+  }
 })
 
 t.test('a rule with a value of another kind throws where the guard is made', async (t) => {

@@ -186,7 +186,9 @@ t.test('each option refuses every other value, by its name and with what it take
 
 t.test('the tables of this test have every option', async (t) => {
   const rest = ['secretKey', 'privateKey', 'publicKey', 'decodeLeeway']
-  t.strictSame(Object.keys(readSettings({ secretKey: SECRET })).sort(), [...Object.keys(KINDS), ...rest].sort())
+  // Those of sessions need a store beside them; test/sessions.test.ts has them.
+  const ofSessions = ['store', 'sessionLifetime', 'refreshGrace', 'onReuse', 'storeFailure', 'storeTimeout', 'onSessionEvent']
+  t.strictSame(Object.keys(readSettings({ secretKey: SECRET })).sort(), [...Object.keys(KINDS), ...rest, ...ofSessions].sort())
 })
 
 t.test('a key of null is refused as an option, one that is undefined is no key', async (t) => {

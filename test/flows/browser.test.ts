@@ -24,7 +24,7 @@ async function startExample (t: Test): Promise<{ localhost: string, byAddress: s
   const child = spawn(process.execPath, ['--import', 'tsx', 'examples/token-locations.ts'], {
     cwd: root,
     // A program of its own: what watches this process does not go along.
-    env: { ...environment, NODE_V8_COVERAGE: '', _TAPJS_PROCESSINFO_EXCLUDE_: '.', JWT_SECRET_KEY: SECRET, PORT: '0' },
+    env: { ...environment, NODE_V8_COVERAGE: '', _TAPJS_PROCESSINFO_COVERAGE_: '0', JWT_SECRET_KEY: SECRET, PORT: '0' },
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   t.teardown(async () => {
