@@ -9,6 +9,7 @@ import {
 } from './keyring.js'
 import { compilePerKey } from './per-key.js'
 import type { Settings } from './settings.js'
+import { createVerifiedTokens } from './verified-tokens.js'
 
 /** A token whose signature and claims, all but its expiry, were found good. Frozen, all the way down. */
 export interface VerifiedToken {
@@ -66,6 +67,7 @@ interface Verifier {
 }
 
 interface CachedToken extends VerifiedToken {
+  readonly text: string
   readonly verifier: Verifier
   /** The token before anything was filled in, for the loader that chooses its key. */
   readonly sent: VerifiedToken | undefined
@@ -79,9 +81,19 @@ export function createCodec (settings: Settings, keyring: Keyring): Codec {
   const judgeClaims = createClaimsPolicy(settings)
   const ownVerifier = compileVerifier(keyring.verifying)
   const verifierOf = compilePerKey((value) => compileVerifier([readLoadedVerifyingKey(value, settings)]))
-  // Keyed by the exact text, and good only for the verifier that said yes. Failures are not kept, so that no flood of
-  // them drives good tokens out; the times are compared on every hit.
-  const tokens = verifyCache === false ? undefined : new LRUCache<string, CachedToken>({ max: verifyCache })
+  // Good only for the verifier that said yes. Failures are not kept, so that no flood of them drives good tokens out;
+  // the times are compared on every hit.
+  const tokens = verifyCache === false ? undefined : createVerifiedTokens<CachedToken>(verifyCache)
+  let lastHeader: { readonly text: string, readonly header: DeepReadonly<JwtHeader> } | undefined
+
+  // One signer's tokens begin alike: what their header says is judged and kept once.
+  function settleHeader (token: string, header: JwtHeader): DeepReadonly<JwtHeader> {
+    if (lastHeader !== undefined && token.startsWith(lastHeader.text)) return lastHeader.header
+    judgeHeader(header)
+    const settled = deepFreeze(header)
+    lastHeader = { text: token.slice(0, token.indexOf('.') + 1), header: settled }
+    return settled
+  }
 
   function verifyBy (
     verifier: Verifier, token: string, now: number, cached: CachedToken | undefined, sent?: VerifiedToken
@@ -94,14 +106,15 @@ export function createCodec (settings: Settings, keyring: Keyring): Codec {
       return cached
     }
     const { header, payload } = verifier.verify(token)
+    let settled: DeepReadonly<JwtHeader>
     try {
-      judgeHeader(header)
+      settled = settleHeader(token, header)
       judgeClaims(payload, now)
     } catch (error) {
       throw addToken(error as JwtDecodeError, deepFreeze(header), deepFreeze(payload as JwtPayload))
     }
-    const verified: CachedToken = { header: deepFreeze(header), payload: deepFreeze(payload as JwtPayload), verifier, sent }
-    if (tokens !== undefined && !isExpired(verified.payload, now, decodeLeeway)) tokens.set(token, verified)
+    const verified: CachedToken = { header: settled, payload: deepFreeze(payload as JwtPayload), verifier, sent, text: token }
+    if (tokens !== undefined && !isExpired(verified.payload, now, decodeLeeway)) tokens.set(verified)
     return verified
   }
 

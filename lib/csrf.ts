@@ -1,16 +1,12 @@
-import { createHash, randomUUID, timingSafeEqual } from 'node:crypto'
+import { randomUUID, timingSafeEqual } from 'node:crypto'
 
 /** A new value for the double submit. */
 export function createCsrfValue (): string {
   return randomUUID()
 }
 
-/** Whether two values are the same, in a time that says nothing about where or whether they differ. */
+/** Whether two values are the same, in a time that says nothing about where they differ. Their length is no secret. */
 export function isSameCsrfValue (expected: string, given: string): boolean {
-  return timingSafeEqual(digest(expected), digest(given))
-}
-
-// Equal lengths are what timingSafeEqual needs; a hash gives them without telling the length of either.
-function digest (value: string): Buffer {
-  return createHash('sha256').update(value).digest()
+  const [one, other] = [Buffer.from(expected), Buffer.from(given)]
+  return one.length === other.length && timingSafeEqual(one, other)
 }

@@ -248,6 +248,23 @@ t.test('what one request gets of a cached token no other can change', async (t) 
   t.strictSame((await app.inject({ url: '/', headers: bearer(token) })).json(), before)
 })
 
+t.test('tokens that begin alike share their header, judged once, and no others do', async (t) => {
+  const app = await buildApp(t, { secretKey: SECRET, tokenVerificationLoader: (header) => { seen.push(header); return true } })
+  const seen: unknown[] = []
+  app.get('/', { preHandler: app.jwtRequired() }, async () => 'in')
+  const get = async (token: string): Promise<number> => (await app.inject({ url: '/', headers: bearer(token) })).statusCode
+  const plain = { alg: 'HS256', typ: 'JWT' }
+  t.equal(await get(forge({ sub: 'a' }, plain)), 200)
+  t.equal(await get(forge({ sub: 'b' }, plain)), 200)
+  t.equal(await get(forge({ sub: 'c' }, { ...plain, kid: 'one' })), 200)
+  t.equal(await get(forge({ sub: 'd' }, { ...plain, kid: 5 })), 422)
+  t.equal(await get(forge({ sub: 'd' }, { ...plain, crit: [] })), 422)
+  t.equal(await get(forge({ sub: 'e' }, plain)), 200)
+  t.equal(seen[0], seen[1])
+  t.strictSame(seen, [plain, plain, { ...plain, kid: 'one' }, plain])
+  t.ok(seen.every((header) => Object.isFrozen(header)))
+})
+
 t.test('a payload that is nested very deeply is frozen to its bottom', async (t) => {
   const app = await buildApp(t)
   const depth = 50_000
@@ -284,6 +301,9 @@ t.test('the cache is bounded: least recently used out first', async (t) => {
   const second = await app.decodeToken(b)
   t.equal(await app.decodeToken(a), first)
   await app.decodeToken(c)
+  t.equal(await app.decodeToken(a), first, 'what comes once drives nothing out')
+  const third = await app.decodeToken(c)
+  t.equal(await app.decodeToken(c), third)
   t.equal(await app.decodeToken(a), first, 'used lately, so it stayed')
   t.not(await app.decodeToken(b), second, 'driven out')
 })
