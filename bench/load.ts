@@ -28,22 +28,33 @@ export const tool = `${hasWrk ? 'wrk' : 'autocannon'}, ${CONNECTIONS} connection
 
 /** A server in a process of its own, on a core of its own. */
 export interface Server {
-  requestsPerSecond (seconds: number): Promise<number>
+  readonly load: Load
+  /** Under its own load, or under another server's. */
+  requestsPerSecond (seconds: number, load?: Load): Promise<number>
   heap (): Promise<number>
   stop (): Promise<void>
+}
+
+/** The requests that are sent in turn: as a list, and as a script for wrk. */
+export interface Load {
+  readonly requests: readonly LoadRequest[]
+  readonly script: string
 }
 
 /** Starts the server of a case. */
 export async function startServer (name: CaseName): Promise<Server> {
   const folder = mkdtempSync(join(tmpdir(), 'bench-'))
   const file = join(folder, 'requests.json')
-  const script = fileURLToPath(new URL('server.ts', import.meta.url))
-  const child = fork(script, [name, file], { execArgv: ['--import', 'tsx', '--expose-gc'], stdio: 'inherit' })
+  const server = fileURLToPath(new URL('server.ts', import.meta.url))
+  const child = fork(server, [name, file], { execArgv: ['--import', 'tsx', '--expose-gc'], stdio: 'inherit' })
   const { port } = await answerOf<{ port: number }>(child)
   if (pins) execFileSync('taskset', ['-a', '-p', '-c', '0', String(child.pid)], { stdio: 'ignore' })
   const requests = JSON.parse(readFileSync(file, 'utf8')) as LoadRequest[]
+  const load = { requests, script: join(folder, 'load.lua') }
+  writeFileSync(load.script, luaOf(requests))
   return {
-    requestsPerSecond: (seconds) => hasWrk ? byWrk(folder, port, requests, seconds) : byAutocannon(port, requests, seconds),
+    load,
+    requestsPerSecond: (seconds, { requests, script } = load) => hasWrk ? byWrk(port, script, seconds) : byAutocannon(port, requests, seconds),
     async heap () {
       child.send('heap')
       return (await answerOf<{ heap: number }>(child)).heap
@@ -65,9 +76,7 @@ async function answerOf<T> (child: ChildProcess): Promise<T> {
   return answer as T
 }
 
-async function byWrk (folder: string, port: number, requests: LoadRequest[], seconds: number): Promise<number> {
-  const script = join(folder, 'load.lua')
-  writeFileSync(script, luaOf(requests))
+async function byWrk (port: number, script: string, seconds: number): Promise<number> {
   const command = ['wrk', '-t1', `-c${CONNECTIONS}`, `-d${seconds}s`, '-s', script, `http://127.0.0.1:${port}`]
   const [file, ...args] = pins ? ['taskset', '-c', '1', ...command] : command
   const { stdout } = await run(file!, args)
@@ -86,7 +95,7 @@ function luaOf (requests: LoadRequest[]): string {
   return `local all = {}\nfunction init()\n${parts.join(';\n')}\nend\nlocal i = 0\nfunction request() i = i % #all + 1; return all[i] end\n`
 }
 
-async function byAutocannon (port: number, requests: LoadRequest[], seconds: number): Promise<number> {
+async function byAutocannon (port: number, requests: readonly LoadRequest[], seconds: number): Promise<number> {
   // One request that changes each time: autocannon would render a whole list for every connection before it starts.
   let i = 0
   const next: autocannon.Request = { setupRequest: (request) => ({ ...request, ...requests[i++ % requests.length]! }) }

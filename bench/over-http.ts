@@ -1,21 +1,48 @@
 import { CASES, type CaseName } from './cases.js'
-import { startServer } from './load.js'
+import { startServer, type Server } from './load.js'
+import { spreadOf } from './statistics.js'
 
-/** The requests per second of each case, round by round. */
-export type Measurements = Map<CaseName, number[]>
+/** One case, round by round. */
+export interface Series {
+  readonly requestsPerSecond: number[]
+  /** The share of what the no-op hook answers of the same requests. */
+  readonly share: number[]
+}
 
-/** Measures every case once per round, each time in a fresh process; the rounds are interleaved. */
+export type Measurements = Map<CaseName, Series>
+
+export const REFERENCE: CaseName = 'no-op hook'
+
+/**
+ * Measures every case once per round, each time in a fresh process. Beside it runs a fresh server with a no-op hook:
+ * the two are loaded in turn with the same requests, a second each, so that what else the machine does meets both.
+ */
 export async function measureOverHttp (rounds: number, seconds: number, wanted: (name: string) => boolean): Promise<Measurements> {
   const names = (Object.keys(CASES) as CaseName[]).filter(wanted)
-  const measured: Measurements = new Map(names.map((name) => [name, []]))
+  const measured: Measurements = new Map(names.map((name) => [name, { requestsPerSecond: [], share: [] }]))
   for (let round = 0; round < rounds; round++) {
     for (const name of names) {
-      const server = await startServer(name)
-      await server.requestsPerSecond(1)
-      measured.get(name)!.push(await server.requestsPerSecond(seconds))
+      const [reference, server] = [await startServer(REFERENCE), await startServer(name)]
+      const { requestsPerSecond, share } = await measureSideBySide(reference, server, seconds)
+      measured.get(name)!.requestsPerSecond.push(requestsPerSecond)
+      measured.get(name)!.share.push(share)
+      await reference.stop()
       await server.stop()
     }
     process.stderr.write(`round ${round + 1} of ${rounds} done\n`)
   }
   return measured
+}
+
+async function measureSideBySide (reference: Server, server: Server, seconds: number): Promise<{ requestsPerSecond: number, share: number }> {
+  await reference.requestsPerSecond(1, server.load)
+  await server.requestsPerSecond(1)
+  const [own, shares]: [number[], number[]] = [[], []]
+  for (let i = 0; i < seconds; i++) {
+    const base = await reference.requestsPerSecond(1, server.load)
+    const requests = await server.requestsPerSecond(1)
+    own.push(requests)
+    shares.push(requests / base)
+  }
+  return { requestsPerSecond: spreadOf(own).median, share: spreadOf(shares).median }
 }

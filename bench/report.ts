@@ -2,12 +2,9 @@ import { readFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import type { CaseName } from './cases.js'
 import { tool } from './load.js'
-import type { Measurements } from './over-http.js'
+import { REFERENCE, type Measurements } from './over-http.js'
 import type { Call } from './per-call.js'
 import { ratioOf, spreadOf, type Spread } from './statistics.js'
-
-const BASE: CaseName = 'no-op hook'
-const RIVAL: CaseName = '@fastify/jwt, HS256'
 
 function versionOf (name: string): string {
   const file = new URL(`../node_modules/${name}/package.json`, import.meta.url)
@@ -21,20 +18,32 @@ function spell ({ median, low, high }: Spread, digits: number): string {
 /** With what, and how, it was measured. */
 export function methodOf (rounds: number, seconds: number): string {
   const versions = ['fastify', 'fast-jwt', '@fastify/jwt', 'jose', 'express', 'express-jwt', 'hono'].map(versionOf).join(', ')
-  return `\`npm run bench\`: ${rounds} rounds of ${seconds} s, interleaved, a fresh process for each measurement; ${tool}. ` +
+  return `\`npm run bench\`: ${rounds} rounds, interleaved; in each, a fresh process for each case and one with the no-op hook beside it, ` +
+    `loaded in turn with the same requests, ${seconds} × 1 s each after a second of warming up; ${tool}. ` +
     `Node ${process.version}, ${cpus().length} × ${cpus()[0]?.model ?? 'unknown processor'}; ${versions}. ` +
-    'Medians, with the lowest and the highest round; ratios are taken within a round.'
+    'Medians, with the lowest and the highest round. What the no-op hook reaches of itself is the error of the method.'
+}
+
+// Whom a case of ours is compared with: @fastify/jwt with the same algorithm and the same tokens, without its cache and with it.
+function rivalsOf (name: string): [plain: CaseName, cached: CaseName] | undefined {
+  const match = /^ours, (HS256|RS256|ES256|EdDSA)(?:, (cold))?/.exec(name)
+  if (match === null) return undefined
+  const [, algorithm, cold] = match
+  return [`@fastify/jwt, ${algorithm}${cold === undefined ? '' : ', cold'}` as CaseName, `@fastify/jwt, ${algorithm}, cache` as CaseName]
 }
 
 /** The table over HTTP. */
 export function tabulate (measured: Measurements): string {
-  const base = measured.get(BASE)!
-  const rival = measured.get(RIVAL)
-  const rows = [...measured].map(([name, values]) => {
-    const ofRival = rival === undefined ? '' : `${ratioOf(values, rival).median.toFixed(2)} ×`
-    return `| ${name} | ${Math.round(spreadOf(values).median)} | ${spell(ratioOf(values, base), 2)} | ${ofRival} |`
+  const rows = [...measured].map(([name, { requestsPerSecond, share }]) => {
+    const compared = (rivalsOf(name) ?? []).map((rival) => {
+      const series = measured.get(rival)
+      return series === undefined ? '' : `${ratioOf(share, series.share).median.toFixed(2)} ×`
+    })
+    return `| ${[name, Math.round(spreadOf(requestsPerSecond).median), spell(spreadOf(share), 2), compared[0] ?? '', compared[1] ?? ''].join(' | ')} |`
   })
-  return ['| | requests/s | of the no-op hook | of @fastify/jwt, HS256 |', '|---|---:|---:|---:|', ...rows].join('\n')
+  return [
+    '| | requests/s | of the no-op hook | against @fastify/jwt | with its cache |', '|---|---:|---:|---:|---:|', ...rows
+  ].join('\n')
 }
 
 /** A table of calls. */
@@ -48,12 +57,11 @@ const WIDTH = 760
 
 /** The same as a chart: one bar per case, as a share of the no-op hook. */
 export function draw (measured: Measurements): string {
-  const base = measured.get(BASE)!
   const scale = WIDTH - LABEL - 60
-  const bars = [...measured].map(([name, values], i) => {
-    const share = ratioOf(values, base).median
+  const bars = [...measured].map(([name, series], i) => {
+    const share = spreadOf(series.share).median
     const y = 30 + i * (BAR + 6)
-    const fill = name.startsWith('ours') ? '#0f766e' : name === BASE ? '#64748b' : '#c2813a'
+    const fill = name.startsWith('ours') ? '#0f766e' : name === REFERENCE ? '#64748b' : '#c2813a'
     return `<text x="${LABEL - 8}" y="${y + 13}" text-anchor="end">${name}</text>` +
       `<rect x="${LABEL}" y="${y}" width="${(share * scale).toFixed(1)}" height="${BAR}" rx="2" fill="${fill}"/>` +
       `<text x="${(LABEL + share * scale + 6).toFixed(1)}" y="${y + 13}">${share.toFixed(2)}</text>`
