@@ -16,6 +16,8 @@ const plugin: FastifyPluginAsync<JwtExtendedOptions> = async function jwtExtende
     scope.decorate('getUnverifiedJwtHeaders', manager.getUnverifiedJwtHeaders)
     scope.decorate('getJti', manager.getJti)
     scope.decorate('getCsrfToken', manager.getCsrfToken)
+    scope.decorate('rotateKeys', manager.rotateKeys)
+    scope.decorate('jwks', manager.jwks)
     if (hasStore) {
       scope.decorate('createTokenPair', manager.createTokenPair)
       scope.decorate('refreshTokens', manager.refreshTokens)
@@ -79,7 +81,7 @@ export default jwtExtended
 
 export {
   CsrfError, ExpiredTokenError, FreshTokenRequiredError, InvalidHeaderError, InvalidQueryParamError, JwtDecodeError,
-  JwtError, JwtUsageError, NoAuthorizationError, RevokedTokenError, StoreUnavailableError,
+  JwtError, JwtUsageError, KeySetUnavailableError, NoAuthorizationError, RevokedTokenError, StoreUnavailableError,
   UserClaimsVerificationError, UserLookupError, WrongTokenError
 } from './lib/errors.js'
 export type { ErrorContext } from './lib/errors.js'

@@ -8,11 +8,14 @@ export type RawPayload = Record<string, unknown>
 /** Judges the registered claims of a token whose signature was verified, but not its expiry. */
 export type ClaimsPolicy = (payload: RawPayload, now: number) => void
 
+/** What a policy compares claims with. */
+export type ClaimsSettings = Pick<Settings, 'decodeIssuer' | 'decodeAudience' | 'verifySub' | 'identityClaim' | 'decodeLeeway'>
+
 /**
  * Makes the policy of a configuration. It checks in the order nbf, iat, exp's kind, iss, aud, sub, the identity claim,
  * and fills in `type`, `fresh` and `jti` where they are absent (a claim that is `null` is not absent).
  */
-export function createClaimsPolicy (settings: Settings): ClaimsPolicy {
+export function createClaimsPolicy (settings: ClaimsSettings): ClaimsPolicy {
   const { decodeIssuer, decodeAudience, verifySub, identityClaim } = settings
   const leeway = settings.decodeLeeway * 1000
 

@@ -157,6 +157,11 @@ export class StoreUnavailableError extends defineError({
   code: 'STORE_UNAVAILABLE', flask: 503, rfc6750: 503, retryAfter: 1, message: 'Token store unavailable',
 }) {}
 
+/** The key set of the token's issuer could not be fetched yet. */
+export class KeySetUnavailableError extends defineError({
+  code: 'KEY_SET_UNAVAILABLE', flask: 503, rfc6750: 503, retryAfter: 5, message: 'Key set of the issuer unavailable',
+}) {}
+
 /** Whether an error is one of the classes above. Their base class alone says nothing of an answer. */
 export function isRefusal (error: unknown): error is JwtError {
   return error instanceof JwtError && 'statuses' in error

@@ -35,16 +35,23 @@ export interface Judge {
 /** The case of one request: what the checks look at. */
 class Case implements RequestState {
   user: unknown = null
+  readonly jwtHeader: DeepReadonly<JwtHeader>
+  readonly jwtPayload: DeepReadonly<JwtPayload>
+  readonly identity: unknown
+  readonly isForeign: boolean
   constructor (
     readonly request: FastifyRequest,
     readonly location: TokenLocation,
     readonly now: number,
-    readonly jwtHeader: DeepReadonly<JwtHeader>,
-    readonly jwtPayload: DeepReadonly<JwtPayload>,
-    readonly identity: unknown,
+    token: VerifiedToken,
     readonly owner: Owner,
     readonly reply: FastifyReply | undefined
-  ) {}
+  ) {
+    this.jwtHeader = token.header
+    this.jwtPayload = token.payload
+    this.identity = token.identity
+    this.isForeign = token.isForeign
+  }
 }
 
 /** Returns nothing, throws, or promises either. */
@@ -52,7 +59,7 @@ type Check = (entry: Case) => void | PromiseLike<void>
 
 /** Compiles a rule: the locations, and the checks that this rule and this configuration really need. */
 export function compileJudge (settings: Settings, codec: Codec, rule: Rule, owner: Owner, ask: AskStore | undefined): Judge {
-  const { decodeLeeway, identityClaim } = settings
+  const { decodeLeeway } = settings
   const locations = compileLocations(settings, rule.locations, rule.refresh)
   const anonymous = anonymousState(owner)
   const checks = compileChecks(settings, rule, ask)
@@ -79,10 +86,9 @@ export function compileJudge (settings: Settings, codec: Codec, rule: Rule, owne
     request: FastifyRequest, reply: FastifyReply | undefined, location: TokenLocation, csrf: string | undefined, now: number,
     token: VerifiedToken
   ): Verdict | PromiseLike<Verdict> {
-    const { header, payload } = token
     if (csrf !== undefined) assertCsrf(token, csrf)
     assertNotExpired(token, now, decodeLeeway)
-    const entry = new Case(request, location, now, header, payload, payload[identityClaim], owner, reply)
+    const entry = new Case(request, location, now, token, owner, reply)
     const pending = runChecks(checks, 0, entry)
     return pending === undefined ? admit(entry) : pending.then(() => admit(entry))
   }
@@ -148,7 +154,7 @@ function assertAccess (entry: Case): void {
 }
 
 function assertRefresh (entry: Case): void {
-  if (entry.jwtPayload.type !== 'refresh') throw new WrongTokenError('Only refresh tokens are allowed', entry)
+  if (entry.jwtPayload.type !== 'refresh' || entry.isForeign) throw new WrongTokenError('Only refresh tokens are allowed', entry)
 }
 
 function assertFresh (entry: Case): void {
@@ -162,7 +168,7 @@ function compileStoreCheck (ask: AskStore, onFailure: 'closed' | 'open'): Check 
   function settle (entry: Case, isRevoked: boolean): void {
     if (isRevoked === false) return
     const { jwtHeader, jwtPayload, location } = entry
-    const endedCookieSession = location === 'cookies' && jwtPayload.sid !== undefined
+    const endedCookieSession = location === 'cookies' && jwtPayload.sid !== undefined && !entry.isForeign
     throw new RevokedTokenError(undefined, { jwtHeader, jwtPayload, endedCookieSession })
   }
 
@@ -174,9 +180,9 @@ function compileStoreCheck (ask: AskStore, onFailure: 'closed' | 'open'): Check 
     const { sid, jti, epoch, iat = 0 } = entry.jwtPayload
     const query = {
       identity: nameIdentity(entry.identity),
-      sessionId: typeof sid === 'string' ? sid : undefined,
+      sessionId: typeof sid === 'string' && !entry.isForeign ? sid : undefined,
       tokenId: typeof jti === 'string' ? jti : undefined,
-      epoch: typeof epoch === 'number' ? epoch : undefined,
+      epoch: typeof epoch === 'number' && !entry.isForeign ? epoch : undefined,
       issuedAt: iat * 1000,
     }
     let answer: boolean | PromiseLike<boolean>

@@ -1,29 +1,50 @@
 import type { KeyObject } from 'node:crypto'
 import type { JwtAlgorithm } from '../types/claims.js'
+import type { PublicJwk } from '../types/manager.js'
 import { JwtUsageError } from './errors.js'
+import { digestOf, thumbprintOf } from './key-id.js'
 import {
   hashLength, isHmac, looksLikeKey, nameKey, publicHalf, readPrivateKey, readPublicKey, readSecret, type Key
 } from './keys.js'
+import { assertKnownNames } from './names.js'
 import type { Settings } from './settings.js'
 
 /** A key and the algorithm that it signs with. */
 export interface SigningKey {
   readonly object: KeyObject
   readonly algorithm: JwtAlgorithm
+  /** What its tokens name it by; a secret that stands alone has no name. */
+  readonly kid: string | undefined
 }
 
 /** A key and the accepted algorithms that it is fit for. */
 export interface VerifyingKey {
   readonly object: KeyObject
   readonly algorithms: readonly JwtAlgorithm[]
+  readonly kid: string
+  /** Until when it verifies, in milliseconds since 1970. */
+  readonly until: number
 }
 
 /** The keys of one configuration. */
 export interface Keyring {
   /** Absent where the application can only verify, or where a loader gives the key. */
   readonly signing: SigningKey | undefined
-  /** Empty where a loader gives the key. */
+  /** The current one first. Empty where a loader gives the key. */
   readonly verifying: readonly VerifyingKey[]
+}
+
+/** The keys that an option or `rotateKeys` names. */
+interface GivenKeys {
+  readonly secretKey?: unknown
+  readonly privateKey?: unknown
+  readonly publicKey?: unknown
+}
+
+interface Keys {
+  readonly secrets: readonly Key[]
+  readonly privateKey: Key | undefined
+  readonly publicKeys: readonly Key[]
 }
 
 /**
@@ -32,17 +53,77 @@ export interface Keyring {
  * @throws {JwtUsageError} for a key that is missing, unreadable, unfit or too weak, and for halves that are no pair.
  */
 export function readKeyring (settings: Settings): Keyring {
-  const { algorithm, decodeAlgorithms, encodeKeyLoader, decodeKeyLoader } = settings
-  const secrets = readEach(settings.secretKey, 'secretKey', readSecret)
-  const privateKey = settings.privateKey === undefined ? undefined : readPrivateKey(settings.privateKey, 'privateKey')
-  const publicKeys = readEach(settings.publicKey, 'publicKey', readPublicKey)
-  if (privateKey !== undefined) pair(privateKey, publicKeys)
-
-  if (secrets.length + publicKeys.length === 0 && encodeKeyLoader === undefined && decodeKeyLoader === undefined) {
+  const { algorithm, encodeKeyLoader, decodeKeyLoader, issuers } = settings
+  const keys = readKeys(settings)
+  const isEmpty = keys.secrets.length + keys.publicKeys.length === 0
+  if (isEmpty && encodeKeyLoader === undefined && decodeKeyLoader === undefined && issuers === undefined) {
     throw new JwtUsageError(isHmac(algorithm)
       ? 'There is no key: give secretKey, for example secretKey: process.env.JWT_SECRET_KEY (is the variable set?)'
       : 'There is no key: give privateKey to issue and verify tokens, or publicKey to verify them only')
   }
+  return arrange(keys, settings)
+}
+
+/**
+ * The keys after a rotation: what is given comes first and signs. A list is the whole of what verifies from now on; a
+ * single key leaves those before it, and the one that signed last verifies until its last token has expired.
+ *
+ * @param lastExpiry when the last token expires that the current key signed, in seconds since 1970
+ * @throws {JwtUsageError} as `readKeyring` does; nothing has changed then.
+ */
+export function rotateKeyring (keyring: Keyring, given: unknown, settings: Settings, lastExpiry: number): Keyring {
+  assertKnownNames(given, ['secretKey', 'privateKey', 'publicKey'], 'rotateKeys')
+  const named = given as GivenKeys
+  const wanted = isHmac(settings.algorithm) ? 'secretKey' : keyring.signing === undefined ? 'publicKey' : 'privateKey'
+  if (settings.encodeKeyLoader !== undefined || settings.decodeKeyLoader !== undefined || keyring.verifying.length === 0) {
+    throw new JwtUsageError('rotateKeys changes the keys of the configuration, but here a loader or an issuer gives them')
+  }
+  if (named[wanted] === undefined) throw new JwtUsageError(`rotateKeys needs ${wanted} for the algorithm ${settings.algorithm}`)
+  const foreign = wanted === 'secretKey' ? named.privateKey ?? named.publicKey : named.secretKey
+  if (foreign !== undefined) throw new JwtUsageError(`rotateKeys takes ${wanted} here: the keys of one kind at a time`)
+  const fresh = arrange(readKeys(named), { ...settings, decodeAlgorithms: settings.decodeAlgorithms.filter((name) => isHmac(name) === (wanted === 'secretKey')) })
+  const isWhole = Array.isArray(wanted === 'secretKey' ? named.secretKey : named.publicKey)
+  const others = keyring.verifying.filter(({ object }) => (object.type === 'secret') !== (wanted === 'secretKey'))
+  const retired = isWhole ? [] : retire(keyring, settings, lastExpiry)
+  const kept = [...retired, ...others].filter((key) => !fresh.verifying.some((newer) => newer.kid === key.kid))
+  const verifying = [...fresh.verifying, ...kept]
+  const signing = fresh.signing && { ...fresh.signing, kid: verifying[0]!.kid }
+  return Object.freeze({ signing, verifying: Object.freeze(verifying) })
+}
+
+function retire ({ signing, verifying }: Keyring, settings: Settings, lastExpiry: number): VerifyingKey[] {
+  const { accessTokenExpires, refreshTokenExpires, decodeLeeway } = settings
+  const now = Date.now()
+  const longest = Math.max(...[accessTokenExpires, refreshTokenExpires].map((lifetime) => lifetime === false ? Infinity : lifetime))
+  const until = Math.max(now + longest * 1000, lastExpiry * 1000) + decodeLeeway * 1000
+  return verifying
+    .filter((key) => key.until > now && (key.object.type === 'secret') === isHmac(settings.algorithm))
+    // What never signed here was listed as verifying, and goes on.
+    .map((key, index) => index === 0 && signing !== undefined ? { ...key, until } : key)
+}
+
+/** The public halves of the keys that verify (RFC 7517 §5). */
+export function publish ({ verifying }: Keyring, algorithm: JwtAlgorithm): PublicJwk[] {
+  const now = Date.now()
+  return verifying
+    .filter((key) => key.object.type === 'public' && key.until > now)
+    .map(({ object, algorithms, kid }) => ({
+      ...object.export({ format: 'jwk' }), kid, alg: algorithms.includes(algorithm) ? algorithm : algorithms[0]!, use: 'sig',
+    }))
+}
+
+function readKeys ({ secretKey, privateKey, publicKey }: GivenKeys): Keys {
+  const signing = privateKey === undefined ? undefined : readPrivateKey(privateKey, 'privateKey')
+  const publicKeys = readEach(publicKey, 'publicKey', readPublicKey)
+  return {
+    secrets: readEach(secretKey, 'secretKey', readSecret),
+    privateKey: signing,
+    publicKeys: signing === undefined ? publicKeys : pair(signing, publicKeys),
+  }
+}
+
+function arrange ({ secrets, privateKey, publicKeys }: Keys, settings: Settings): Keyring {
+  const { algorithm, decodeAlgorithms, decodeKeyLoader } = settings
   const own = isHmac(algorithm) ? secrets : publicKeys
   if (own.length === 0 && secrets.length + publicKeys.length > 0) {
     throw new JwtUsageError(isHmac(algorithm)
@@ -66,9 +147,14 @@ export function readKeyring (settings: Settings): Keyring {
     throw unfit(signing, 'privateKey', [algorithm])
   }
   return Object.freeze({
-    signing: signing && { object: signing.object, algorithm },
+    signing: signing && { object: signing.object, algorithm, kid: nameSigning(signing, secrets) },
     verifying: Object.freeze(verifying),
   })
+}
+
+function nameSigning ({ object }: Key, secrets: readonly Key[]): string | undefined {
+  if (object.type === 'secret') return secrets.length > 1 ? digestOf(object) : undefined
+  return thumbprintOf(object)
 }
 
 /** Reads a signing key that `encodeKeyLoader` returned, by the same rules. */
@@ -78,7 +164,7 @@ export function readLoadedSigningKey (value: unknown, settings: Settings): Signi
   const key = isHmac(algorithm) ? readSecret(value, what) : readPrivateKey(value, what)
   if (!key.algorithms.includes(algorithm)) throw unfit(key, what, [algorithm])
   if (isHmac(algorithm)) warnOfWeakSecret(key, settings, what)
-  return { object: key.object, algorithm }
+  return { object: key.object, algorithm, kid: undefined }
 }
 
 /** Reads a verifying key that `decodeKeyLoader` returned, by the same rules. */
@@ -102,13 +188,14 @@ function readEach (value: unknown, what: string, read: (value: unknown, what: st
   return value.map((one, index) => read(one, `${what}[${index}]`))
 }
 
-function pair (privateKey: Key, publicKeys: Key[]): void {
+// The half of the signing key first, wherever it stands in the list.
+function pair (privateKey: Key, publicKeys: readonly Key[]): Key[] {
   const half = publicHalf(privateKey)
-  if (publicKeys.length === 0) {
-    publicKeys.push(half)
-  } else if (!publicKeys.some((key) => isSameKey(key, half))) {
+  const listed = publicKeys.find((key) => isSameKey(key, half))
+  if (listed === undefined && publicKeys.length > 0) {
     throw new JwtUsageError('privateKey and publicKey do not belong together; leave publicKey out, and it is derived')
   }
+  return [listed ?? half, ...publicKeys.filter((key) => key !== listed)]
 }
 
 // Comparing keys of different kinds leaves an error behind in OpenSSL that the next key to be read would throw.
@@ -118,7 +205,9 @@ function isSameKey (a: Key, b: Key): boolean {
 
 function accept (key: Key, accepted: readonly JwtAlgorithm[]): VerifyingKey | undefined {
   const algorithms = accepted.filter((algorithm) => key.algorithms.includes(algorithm))
-  return algorithms.length === 0 ? undefined : { object: key.object, algorithms }
+  if (algorithms.length === 0) return undefined
+  const { object } = key
+  return { object, algorithms, kid: object.type === 'secret' ? digestOf(object) : thumbprintOf(object), until: Infinity }
 }
 
 function unfit (key: Key, what: string, wanted: readonly JwtAlgorithm[]): JwtUsageError {

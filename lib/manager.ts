@@ -7,7 +7,7 @@ import { applyProfile, isRefusal, JwtDecodeError, JwtUsageError } from './errors
 import { createGuard } from './guard.js'
 import { createIssuer } from './issue.js'
 import { assertCsrf, assertNotExpired, compileJudge, type Judge } from './judge.js'
-import { readKeyring } from './keyring.js'
+import { publish, readKeyring, rotateKeyring } from './keyring.js'
 import { assertKnownNames } from './names.js'
 import type { Owner } from './request-state.js'
 import { identifyRule, readRule } from './rule.js'
@@ -21,7 +21,8 @@ const DECODE_OPTIONS = ['csrfValue', 'allowExpired']
 /** Puts one configuration's methods together. @throws {JwtUsageError} for a configuration that cannot work. */
 export function createManager (options: unknown): { namespace: string | undefined, hasStore: boolean, manager: JwtManager } {
   const settings = readSettings(options)
-  const codec = createCodec(settings, readKeyring(settings))
+  let keyring = readKeyring(settings)
+  const codec = createCodec(settings, keyring)
   const emit = createEmit(settings.onSessionEvent)
   const ask = settings.store && createStoreAccess(settings.store, settings.storeTimeout, emit)
   const issuer = createIssuer(settings, codec, ask)
@@ -103,6 +104,13 @@ export function createManager (options: unknown): { namespace: string | undefine
       if (typeof csrf !== 'string') throw dress(new JwtDecodeError('Missing claim: csrf'))
       return csrf
     },
+
+    rotateKeys (keys) {
+      keyring = rotateKeyring(keyring, keys, settings, codec.lastExpiry)
+      codec.replaceKeys(keyring)
+    },
+
+    jwks: () => ({ keys: publish(keyring, settings.algorithm) }),
 
     setAccessCookies: (reply, token, options) => cookies.set(reply, 'access', token, options),
     setRefreshCookies: (reply, token, options) => cookies.set(reply, 'refresh', token, options),

@@ -10,6 +10,7 @@ import type { Issuer } from './issue.js'
 import { assertKnownNames } from './names.js'
 import type { Emit } from './session-events.js'
 import type { Settings } from './settings.js'
+import { issuerOf } from './trusted-issuers.js'
 import { nameIdentity, type AskStore } from './store-access.js'
 
 /** What a configuration with a store can do with sessions. */
@@ -64,6 +65,8 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
 
   async function rotate (payload: DeepReadonly<JwtPayload>, options: RefreshTokensOptions = {}, user?: unknown): Promise<TokenPair> {
     assertKnownNames(options, ['additionalClaims'], 'refreshTokens')
+    // What somebody else calls a refresh token's session is none of ours.
+    if (issuerOf(settings.issuers, payload) !== undefined) throw new WrongTokenError('Only refresh tokens of our own are allowed', { jwtPayload: payload })
     const { sid: sessionId, gen: generation } = payload
     if (typeof sessionId !== 'string') throw new JwtDecodeError('Missing claim: sid')
     if (typeof generation !== 'number' || !Number.isSafeInteger(generation) || generation < 1) throw new JwtDecodeError('Missing claim: gen')
@@ -116,9 +119,10 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
     async revokeToken (token) {
       const payload = typeof token === 'string' ? (await codec.verify(token, Date.now())).payload : token
       if (typeof payload !== 'object' || payload === null) throw new JwtUsageError('revokeToken takes a token or its payload')
-      const identity = nameIdentity(payload[identityClaim])
+      const issuer = issuerOf(settings.issuers, payload)
+      const identity = nameIdentity(payload[issuer?.identityClaim ?? identityClaim])
       const { sid: sessionId, jti } = payload
-      if (typeof sessionId === 'string') {
+      if (typeof sessionId === 'string' && issuer === undefined) {
         if (await ask((store) => store.endSession(identity, sessionId))) emit({ type: 'session_revoked', identity, sessionId })
         return
       }

@@ -7,6 +7,7 @@ import {
   oneOrMore, secondsToWait, something, text, token, type Kind
 } from './kinds.js'
 import { assertKnownNames } from './names.js'
+import { trustedIssuers } from './trusted-issuers.js'
 
 /** The signature algorithms, HMAC first. */
 export const ALGORITHMS = [
@@ -102,6 +103,7 @@ const OPTIONS = {
   refreshCsrfHeaderName: option(token, 'X-CSRF-TOKEN'),
   accessCsrfFieldName: option(text, 'csrf_token'),
   refreshCsrfFieldName: option(text, 'csrf_token'),
+  issuers: option(trustedIssuers),
   verifyCache: option(cacheSize, 5000),
   namespace: option(text),
   store: option(store()),
@@ -178,6 +180,10 @@ const RESERVED_CLAIMS = ['iss', 'aud', 'exp', 'nbf', 'iat', 'jti', 'type', 'fres
 function assertNoContradiction (settings: Settings): void {
   if (RESERVED_CLAIMS.includes(settings.identityClaim)) {
     throw new JwtUsageError(`The option identityClaim cannot be '${settings.identityClaim}': that claim has a meaning of its own`)
+  }
+  const ourselves = settings.issuers?.find(({ issuer }) => issuer === settings.encodeIssuer || settings.decodeIssuer?.includes(issuer))
+  if (ourselves !== undefined) {
+    throw new JwtUsageError(`The option issuers has '${ourselves.issuer}', which encodeIssuer or decodeIssuer names as our own`)
   }
   if (settings.cookieSameSite === 'None' && !settings.cookieSecure) {
     throw new JwtUsageError("cookieSameSite: 'None' needs cookieSecure: true; browsers refuse the cookie otherwise")

@@ -33,6 +33,9 @@ export type JwtAlgorithm =
   | 'ES256' | 'ES384' | 'ES512'
   | 'EdDSA'
 
+/** The algorithms of key pairs. */
+export type AsymmetricAlgorithm = Exclude<JwtAlgorithm, `HS${string}`>
+
 /** Where a token is carried. */
 export type TokenLocation = 'headers' | 'cookies' | 'query_string' | 'json'
 

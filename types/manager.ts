@@ -1,7 +1,8 @@
+import type { JsonWebKey } from 'node:crypto'
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction, RequestPayload } from 'fastify'
-import type { DeepReadonly, JwtHeader, JwtIdentity, JwtPayload } from './claims.js'
+import type { DeepReadonly, JwtAlgorithm, JwtHeader, JwtIdentity, JwtPayload } from './claims.js'
 import type {
-  CreateAccessTokenOptions, CreateRefreshTokenOptions, DecodeTokenOptions, JwtRule, SetCookiesOptions, UnsetCookiesOptions
+  CreateAccessTokenOptions, CreateRefreshTokenOptions, DecodeTokenOptions, JwtRule, RotatedKeys, SetCookiesOptions, UnsetCookiesOptions
 } from './options.js'
 import type { JwtSessionMethods, TokenPair } from './sessions.js'
 
@@ -27,6 +28,14 @@ export interface VerifiedJwt {
   readonly jwtPayload: DeepReadonly<JwtPayload>
 }
 
+/** A public key as `jwks` publishes it (RFC 7517 §4). */
+export interface PublicJwk extends JsonWebKey {
+  /** Its SHA-256 thumbprint (RFC 7638), which our tokens name it by. */
+  kid: string
+  alg: JwtAlgorithm
+  use: 'sig'
+}
+
 /** The methods of one configuration that an instance shows as its own, too. */
 export interface JwtInstanceMethods {
   /**
@@ -49,6 +58,16 @@ export interface JwtInstanceMethods {
   getUnverifiedJwtHeaders (token: string): JwtHeader
   /** The id of a token that verifies, or `null` where it has none. Rejects as `decodeToken` does. */
   getJti (token: string): Promise<string | null>
+  /**
+   * Puts a new current key in front while the application runs. A single key leaves those before it: the one that signed
+   * last verifies until its last token has expired. A list (`secretKey`, `publicKey`) is the whole of what verifies from
+   * now on, so that a key that is not in it is out at once, cached tokens included.
+   *
+   * @throws a usage error for a key that the configuration could not have had; nothing has changed then.
+   */
+  rotateKeys (keys: RotatedKeys): void
+  /** The public halves of our own keys that verify, for `/.well-known/jwks.json` (RFC 7517 §5); none for HMAC secrets. */
+  jwks (): { keys: PublicJwk[] }
   /** The CSRF value of a token that verifies. Rejects as `decodeToken` does, and where the token has none. */
   getCsrfToken (token: string): Promise<string>
 }

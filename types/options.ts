@@ -2,7 +2,7 @@ import type { Buffer } from 'node:buffer'
 import type { JsonWebKey, KeyObject } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type {
-  DeepReadonly, JwtAlgorithm, JwtHeader, JwtIdentity, JwtPayload, JwtUser, TokenLocation
+  AsymmetricAlgorithm, DeepReadonly, JwtAlgorithm, JwtHeader, JwtIdentity, JwtPayload, JwtUser, TokenLocation
 } from './claims.js'
 import type { JwtFailure } from './failure.js'
 import type { SessionEvent } from './sessions.js'
@@ -32,6 +32,31 @@ export type TokenPredicate = (
  * a loader that sent the reply itself returns `reply`. `undefined` leaves the default body.
  */
 export type AnswerLoader = (error: JwtFailure, request: FastifyRequest, reply: FastifyReply) => unknown
+
+/** Somebody else who issues tokens for this application: an OpenID provider, an OAuth 2.0 authorization server. */
+export interface TrustedIssuer {
+  /** The exact `iss` claim of its tokens, such as `'https://login.example.com/'`: the slash at the end counts. */
+  issuer: string
+  /** The accepted `aud` claims: what the provider calls this application or API. Required: a token for somebody else must not pass. */
+  audience: string | string[]
+  /**
+   * Where its key set is (RFC 7517 §5): https, or http on this host. Left out, it is discovered under the issuer (OpenID
+   * Connect Discovery 1.0 §4, then RFC 8414 §3). It is fetched when the first token comes, within 5 seconds and 500,000
+   * bytes, without following redirects; again in the background every 10 minutes, and for an unknown `kid`, then not
+   * for 10 seconds if that brought nothing. While it cannot be fetched the last one serves; without one: 503.
+   */
+  jwksUri?: string | undefined
+  /** The algorithms that it may sign with. @default all of RS*, PS*, ES* and EdDSA that the key is fit for */
+  algorithms?: AsymmetricAlgorithm[] | undefined
+  /** The claim that holds the identity in its tokens. @default the option `identityClaim` */
+  identityClaim?: string | undefined
+}
+
+/** What `rotateKeys` takes: the key that signs from now on. */
+export type RotatedKeys =
+  | { secretKey: Secret | Secret[] }
+  | { privateKey: AsymmetricKey, publicKey?: AsymmetricKey | AsymmetricKey[] | undefined }
+  | { publicKey: AsymmetricKey | AsymmetricKey[] }
 
 /** The options of the plugin. Each is checked when the plugin is registered; the object is never changed. */
 export interface JwtExtendedOptions {
@@ -132,6 +157,11 @@ export interface JwtExtendedOptions {
   accessCsrfFieldName?: string | undefined
   /** @default 'csrf_token' */
   refreshCsrfFieldName?: string | undefined
+  /**
+   * Other people's identity providers whose tokens pass the same guards. A token belongs to one of them when its `iss`
+   * is exactly theirs; all others are judged by our own keys.
+   */
+  issuers?: TrustedIssuer[] | undefined
   /** How many verified tokens are kept, so that their signature need not be verified again; `false`: none. @default 5000 */
   verifyCache?: number | false | undefined
   /** The name of a second manager in the same scope: `app.jwtManager(name)`. */

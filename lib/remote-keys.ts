@@ -1,0 +1,67 @@
+import { isTrustworthy, type IssuerSettings } from './trusted-issuers.js'
+
+/** The longest that one answer of an issuer may take, in milliseconds. */
+const PATIENCE = 5000
+/** The most bytes that one answer may have; the largest known key sets have some 30,000. */
+const MOST_BYTES = 500_000
+const MOST_KEYS = 100
+
+/** Fetches the key set of an issuer: a list of what may be JWKs. Rejects where there is none to be had. */
+export async function fetchKeys ({ issuer, jwksUri }: IssuerSettings): Promise<readonly Record<string, unknown>[]> {
+  const set = await fetchJson(jwksUri ?? await discover(issuer))
+  const { keys } = set
+  if (!Array.isArray(keys)) throw new Error('The key set has no list of keys')
+  return keys.slice(0, MOST_KEYS).filter(isRecord)
+}
+
+/** Finds where an issuer's keys are: OpenID Connect Discovery 1.0 §4, then RFC 8414 §3. */
+async function discover (issuer: string): Promise<URL> {
+  const { origin, pathname } = new URL(issuer)
+  const path = pathname.replace(/\/$/, '')
+  let failure: unknown
+  for (const url of [`${origin}${path}/.well-known/openid-configuration`, `${origin}/.well-known/oauth-authorization-server${path}`]) {
+    try {
+      return readConfiguration(await fetchJson(new URL(url)), issuer)
+    } catch (error) {
+      failure ??= error
+    }
+  }
+  throw failure
+}
+
+function readConfiguration (configuration: Record<string, unknown>, issuer: string): URL {
+  // One issuer must not speak for another (RFC 8414 §3.3).
+  if (configuration['issuer'] !== issuer) throw new Error('The configuration is another issuer’s')
+  const uri = configuration['jwks_uri']
+  if (typeof uri !== 'string' || !URL.canParse(uri) || !isTrustworthy(new URL(uri))) {
+    throw new Error('The configuration has no jwks_uri that begins with https://')
+  }
+  return new URL(uri)
+}
+
+async function fetchJson (url: URL): Promise<Record<string, unknown>> {
+  const response = await fetch(url, {
+    // Where it leads to was not configured.
+    redirect: 'manual',
+    signal: AbortSignal.timeout(PATIENCE),
+    headers: { accept: 'application/json, application/jwk-set+json' },
+  })
+  if (response.status !== 200 || response.body === null) {
+    await response.body?.cancel()
+    throw new Error(`${url.href} answered ${response.status}`)
+  }
+  const parts: Uint8Array[] = []
+  let length = 0
+  for await (const part of response.body as AsyncIterable<Uint8Array>) {
+    length += part.length
+    if (length > MOST_BYTES) throw new Error(`${url.href} answered more than ${MOST_BYTES} bytes`)
+    parts.push(part)
+  }
+  const value: unknown = JSON.parse(Buffer.concat(parts).toString('utf8'))
+  if (!isRecord(value)) throw new Error(`${url.href} answered no JSON object`)
+  return value
+}
+
+function isRecord (value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
