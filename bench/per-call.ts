@@ -14,7 +14,11 @@ export interface Call {
   microseconds: number
 }
 
+// The first thousands of calls run code that is not compiled yet.
+const WARM_UP = 5000
+
 async function time (name: string, call: () => unknown): Promise<Call> {
+  for (let i = 0; i < WARM_UP; i++) await call()
   const { p50 } = await measure(call, { min_cpu_time: 300e6 })
   return { name, microseconds: p50 / 1000 }
 }
