@@ -41,7 +41,7 @@ const secret = something('a string or a Buffer, or a list of such')
 const key = something('a PEM text, a Buffer, a KeyObject, a JWK, or { key, passphrase }')
 
 const STORE_METHODS = [
-  'isRevoked', 'epochOf', 'revokeToken', 'startSession', 'rotate', 'endSession', 'endAll', 'listSessions'
+  'isRevoked', 'epochOf', 'revokeToken', 'consumeToken', 'startSession', 'rotate', 'endSession', 'endAll', 'listSessions'
 ] as const satisfies readonly (keyof TokenStore)[]
 
 function store (): Kind<TokenStore> {

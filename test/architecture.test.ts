@@ -16,7 +16,7 @@ const FLOORS = [
   ],
   [
     'lib/authorization-header.ts', 'lib/keys.ts', 'lib/kinds.ts', 'lib/names.ts', 'lib/session-events.ts',
-    'lib/store-suite/listing.ts', 'lib/store-suite/revocation.ts', 'lib/store-suite/rotation.ts', 'lib/stores/memory.ts', 'lib/stores/redis-client.ts',
+    'lib/store-suite/consumption.ts', 'lib/store-suite/listing.ts', 'lib/store-suite/revocation.ts', 'lib/store-suite/rotation.ts', 'lib/stores/memory.ts', 'lib/stores/redis-client.ts',
   ],
   ['lib/settings.ts', 'lib/store-access.ts', 'lib/store-suite.ts', 'lib/stores/redis.ts'],
   ['lib/answer.ts', 'lib/claims.ts', 'lib/keyring.ts', 'lib/locations.ts', 'lib/rule.ts'],
