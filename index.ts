@@ -11,6 +11,7 @@ const plugin: FastifyPluginAsync<JwtExtendedOptions> = async function jwtExtende
   if (namespace === undefined) {
     scope.decorate('createAccessToken', manager.createAccessToken)
     scope.decorate('createRefreshToken', manager.createRefreshToken)
+    scope.decorate('createToken', manager.createToken)
     scope.decorate('jwtRequired', manager.jwtRequired)
     scope.decorate('decodeToken', manager.decodeToken)
     scope.decorate('getUnverifiedJwtHeaders', manager.getUnverifiedJwtHeaders)
@@ -80,7 +81,7 @@ const jwtExtended = fastifyPlugin(plugin, { name: 'fastify-jwt-extended', fastif
 export default jwtExtended
 
 export {
-  CsrfError, ExpiredTokenError, FreshTokenRequiredError, InvalidHeaderError, InvalidQueryParamError, JwtDecodeError,
+  CsrfError, ExpiredTokenError, FreshTokenRequiredError, InsufficientScopeError, InvalidHeaderError, InvalidQueryParamError, JwtDecodeError,
   JwtError, JwtUsageError, KeySetUnavailableError, NoAuthorizationError, RevokedTokenError, StoreUnavailableError,
   UserClaimsVerificationError, UserLookupError, WrongTokenError
 } from './lib/errors.js'

@@ -7,7 +7,7 @@ export type ErrorProfile = 'flask' | 'rfc6750'
 
 /** The loader that may word the answer to a failure. */
 export type AnswerLoaderName =
-  | 'expiredTokenLoader' | 'invalidTokenLoader' | 'needsFreshTokenLoader' | 'revokedTokenLoader'
+  | 'expiredTokenLoader' | 'insufficientScopeLoader' | 'invalidTokenLoader' | 'needsFreshTokenLoader' | 'revokedTokenLoader'
   | 'tokenVerificationFailedLoader' | 'unauthorizedLoader' | 'userLookupErrorLoader'
 
 /** What an error may be given about the token it refuses. */
@@ -18,6 +18,8 @@ export interface ErrorContext {
   hint?: string
   /** The session of a token that came by cookie has ended: its cookies are good for nothing any more. */
   endedCookieSession?: boolean
+  /** The scopes that the request needs, separated by spaces, for the challenge. */
+  neededScope?: string
   cause?: unknown
 }
 
@@ -33,12 +35,16 @@ export class JwtError extends Error implements JwtFailure {
   /** A word for the log that the client does not get. */
   declare readonly hint: string | undefined
   declare readonly endedCookieSession: boolean | undefined
+  /** The `scope` of the challenge (RFC 6750 §3). */
+  declare readonly neededScope: string | undefined
   /** The loader that may word the answer. */
   declare readonly loader: AnswerLoaderName | undefined
   /** The status in either profile. */
   declare readonly statuses: Readonly<Record<ErrorProfile, number>>
   /** The `error` of the challenge; absent where no credentials came (RFC 6750 §3.1). */
   declare readonly challengeError: string | undefined
+  /** Whether the challenge belongs to the answer in either profile, though the status is no 401. */
+  declare readonly alwaysChallenges: boolean | undefined
   /** Seconds after which it is worth trying again. */
   declare readonly retryAfter: number | undefined
 }
@@ -48,6 +54,7 @@ interface ErrorKind {
   flask: number
   rfc6750: number
   challengeError?: string
+  alwaysChallenges?: boolean
   retryAfter?: number
   loader?: AnswerLoaderName
   message: string
@@ -73,6 +80,7 @@ function defineError (kind: ErrorKind): JwtErrorConstructor {
       defineHidden(error, 'jwtPayload', context.jwtPayload)
       defineHidden(error, 'hint', context.hint)
       defineHidden(error, 'endedCookieSession', context.endedCookieSession)
+      defineHidden(error, 'neededScope', context.neededScope)
       if (context.cause !== undefined) defineHidden(error, 'cause', context.cause)
       applyProfile(error, 'flask')
     }
@@ -81,6 +89,7 @@ function defineError (kind: ErrorKind): JwtErrorConstructor {
     loader: { value: kind.loader },
     statuses: { value: Object.freeze({ flask: kind.flask, rfc6750: kind.rfc6750 }) },
     challengeError: { value: kind.challengeError },
+    alwaysChallenges: { value: kind.alwaysChallenges },
     retryAfter: { value: kind.retryAfter },
   })
   return RefusedRequest as unknown as JwtErrorConstructor
@@ -116,7 +125,7 @@ export class JwtDecodeError extends defineError({
   loader: 'invalidTokenLoader', message: 'Invalid token',
 }) {}
 
-/** A refresh token where an access token is needed, or the other way about. */
+/** A token of another type than the route takes. */
 export class WrongTokenError extends defineError({
   code: 'WRONG_TYPE', flask: 422, rfc6750: 401, challengeError: 'invalid_token',
   loader: 'invalidTokenLoader', message: 'Only access tokens are allowed',
@@ -132,6 +141,12 @@ export class ExpiredTokenError extends defineError({
 export class FreshTokenRequiredError extends defineError({
   code: 'FRESH_REQUIRED', flask: 401, rfc6750: 401, challengeError: 'insufficient_user_authentication',
   loader: 'needsFreshTokenLoader', message: 'Fresh token required',
+}) {}
+
+/** The token lacks a scope or a role that the route needs (RFC 6750 §3.1). */
+export class InsufficientScopeError extends defineError({
+  code: 'INSUFFICIENT_SCOPE', flask: 403, rfc6750: 403, challengeError: 'insufficient_scope', alwaysChallenges: true,
+  loader: 'insufficientScopeLoader', message: 'Missing scope',
 }) {}
 
 /** The token has been revoked. */
@@ -185,17 +200,18 @@ export function addToken<E extends JwtError> (error: E, jwtHeader: DeepReadonly<
 
 const LONGEST_DESCRIPTION = 200
 
-// RFC 6750 §3: error_description is %x20-21 / %x23-5B / %x5D-7E. Anything else could end the quoted string or the
+// RFC 6750 §3: error_description and scope are %x20-21 / %x23-5B / %x5D-7E. Anything else could end the quoted string or the
 // header, and some of it comes from the client.
-function describe (message: string): string {
-  return message.slice(0, LONGEST_DESCRIPTION).replaceAll('"', "'").replaceAll(/[^\x20-\x5b\x5d-\x7e]/g, '?')
+function quotable (text: string): string {
+  return text.replaceAll('"', "'").replaceAll(/[^\x20-\x5b\x5d-\x7e]/g, '?')
 }
 
 function challengeOf (error: JwtError, profile: ErrorProfile): string | undefined {
   const status = error.statuses[profile]
-  if (status !== 401 && (profile === 'flask' || status > 403)) return undefined
+  if (status !== 401 && error.alwaysChallenges !== true && (profile === 'flask' || status > 403)) return undefined
   if (error.challengeError === undefined) return 'Bearer'
-  return `Bearer error="${error.challengeError}", error_description="${describe(error.message)}"`
+  const scope = error.neededScope === undefined ? '' : `scope="${quotable(error.neededScope)}", `
+  return `Bearer error="${error.challengeError}", ${scope}error_description="${quotable(error.message.slice(0, LONGEST_DESCRIPTION))}"`
 }
 
 /** What an error is in a profile: the status, the challenge, and the headers of the answer. */

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { types } from 'node:util'
 import type { JwtHeader, JwtIdentity, JwtPayload, TokenType } from '../types/claims.js'
-import type { CreateAccessTokenOptions, CreateRefreshTokenOptions } from '../types/options.js'
+import type { CreateAccessTokenOptions, CreateRefreshTokenOptions, CreateTokenOptions } from '../types/options.js'
 import { isPromise } from './awaitable.js'
 import type { Codec } from './codec.js'
 import { createCsrfValue } from './csrf.js'
@@ -10,6 +10,7 @@ import { JwtUsageError } from './errors.js'
 import { assertKnownNames } from './names.js'
 import type { Settings } from './settings.js'
 import { nameIdentity, type AskStore } from './store-access.js'
+import { findTokenKind, isKnownType } from './token-types.js'
 
 /** What ties a token to a session. */
 export interface SessionBinding {
@@ -21,30 +22,34 @@ export interface SessionBinding {
   readonly remaining: number
 }
 
-/** Issues the two kinds of token. */
+/** Issues tokens: access, refresh, and of types of one's own. */
 export interface Issuer {
   issueForSession (
     type: TokenType, identity: JwtIdentity, options: CreateAccessTokenOptions, binding: SessionBinding
   ): Promise<string>
   createAccessToken (identity: JwtIdentity, options?: CreateAccessTokenOptions): Promise<string>
   createRefreshToken (identity: JwtIdentity, options?: CreateRefreshTokenOptions): Promise<string>
+  createToken (type: string, identity: JwtIdentity, options?: CreateTokenOptions): Promise<string>
 }
 
 const NO_OPTIONS: CreateAccessTokenOptions = Object.freeze({})
 
-const OPTIONS = {
-  access: { method: 'createAccessToken', names: ['fresh', 'expiresDelta', 'additionalClaims', 'additionalHeaders'] },
-  refresh: { method: 'createRefreshToken', names: ['expiresDelta', 'additionalClaims', 'additionalHeaders'] },
-} as const satisfies Record<TokenType, unknown>
+const NAMES = ['expiresDelta', 'additionalClaims', 'additionalHeaders']
+const ACCESS = { method: 'createAccessToken', names: ['fresh', ...NAMES] }
+const REFRESH = { method: 'createRefreshToken', names: NAMES }
+const OWN = { method: 'createToken', names: NAMES }
 
 /** Makes the issuer of a configuration. */
 export function createIssuer (settings: Settings, codec: Codec, ask: AskStore | undefined): Issuer {
   const { additionalClaimsLoader, additionalHeadersLoader, userIdentityLoader, encodeKeyLoader } = settings
 
   async function issue (
-    type: TokenType, identity: JwtIdentity, options: CreateAccessTokenOptions, lifetime: number | false, binding?: SessionBinding
+    type: string, identity: JwtIdentity, options: CreateAccessTokenOptions, lifetime: number | false, binding?: SessionBinding
   ): Promise<string> {
-    if (options !== NO_OPTIONS) assertKnownNames(options, OPTIONS[type].names, OPTIONS[type].method)
+    if (options !== NO_OPTIONS) {
+      const { names, method } = type === 'access' ? ACCESS : type === 'refresh' ? REFRESH : OWN
+      assertKnownNames(options, names, method)
+    }
     let sign = codec.signer
     if (encodeKeyLoader !== undefined) {
       const key = encodeKeyLoader(identity)
@@ -76,7 +81,7 @@ export function createIssuer (settings: Settings, codec: Codec, ask: AskStore | 
   }
 
   function bind (
-    claims: JwtPayload, type: TokenType, binding: SessionBinding, subject: unknown, ...sources: readonly unknown[]
+    claims: JwtPayload, type: string, binding: SessionBinding, subject: unknown, ...sources: readonly unknown[]
   ): void {
     const own = ['exp', 'jti', 'sid', 'gen', 'epoch', settings.identityClaim]
     const taken = own.find((name) => sources.some((source) => source !== undefined && Object.hasOwn(source as object, name)))
@@ -108,6 +113,9 @@ export function createIssuer (settings: Settings, codec: Codec, ask: AskStore | 
     },
     createAccessToken: (identity, options = NO_OPTIONS) => issue('access', identity, options, settings.accessTokenExpires),
     createRefreshToken: (identity, options = NO_OPTIONS) => issue('refresh', identity, options, settings.refreshTokenExpires),
+    async createToken (type, identity, options = NO_OPTIONS) {
+      return await issue(type, identity, options, findTokenKind(settings.tokenTypes, type).expires)
+    },
   }
 }
 
@@ -152,12 +160,15 @@ function mergeHeaders (loaded: unknown, given: unknown): JwtHeader | undefined {
 
 const TIMES = ['exp', 'nbf', 'iat'] as const
 
-function assertClaims (claims: JwtPayload, type: TokenType, settings: Settings): void {
-  const other: TokenType = type === 'access' ? 'refresh' : 'access'
-  const kind: unknown = claims.type
-  if (typeof kind !== 'string') throw new JwtUsageError("The claim 'type' must be a string")
-  if (kind === other) {
-    throw new JwtUsageError(`additional claims must not turn this ${type} token into one of the type '${other}'`)
+function assertClaims (claims: JwtPayload, type: string, settings: Settings): void {
+  const own = settings.tokenTypes.get(type)
+  const claimed: unknown = claims.type
+  if (typeof claimed !== 'string') throw new JwtUsageError("The claim 'type' must be a string")
+  if (claimed !== type && (own !== undefined || isKnownType(settings.tokenTypes, claimed))) {
+    throw new JwtUsageError(`additional claims must not turn this ${type} token into one of the type '${claimed}'`)
+  }
+  if (own?.singleUse === true && (typeof claims.jti !== 'string' || claims.jti === '')) {
+    throw new JwtUsageError(`The claim 'jti' of this ${type} token must be a string that is not empty: it is known by it when it is used`)
   }
   const identity = claims[settings.identityClaim]
   if (identity === undefined || identity === null) {

@@ -9,10 +9,12 @@ import {
   CsrfError, ExpiredTokenError, FreshTokenRequiredError, JwtDecodeError, JwtUsageError, RevokedTokenError,
   StoreUnavailableError, UserClaimsVerificationError, UserLookupError, WrongTokenError
 } from './errors.js'
+import { compileRoleCheck, compileScopeCheck } from './grants.js'
 import { compileLocations } from './locations.js'
 import { anonymousState, setState, type Owner, type RequestState } from './request-state.js'
 import type { Rule } from './rule.js'
 import type { Settings } from './settings.js'
+import type { SingleUse } from './single-use.js'
 import { nameIdentity, type AskStore } from './store-access.js'
 
 /** The token of a request that passed, or `null` where there was none to judge. */
@@ -58,11 +60,13 @@ class Case implements RequestState {
 type Check = (entry: Case) => void | PromiseLike<void>
 
 /** Compiles a rule: the locations, and the checks that this rule and this configuration really need. */
-export function compileJudge (settings: Settings, codec: Codec, rule: Rule, owner: Owner, ask: AskStore | undefined): Judge {
+export function compileJudge (
+  settings: Settings, codec: Codec, rule: Rule, owner: Owner, ask: AskStore | undefined, singleUse: SingleUse | undefined
+): Judge {
   const { decodeLeeway } = settings
   const locations = compileLocations(settings, rule.locations, rule.refresh)
   const anonymous = anonymousState(owner)
-  const checks = compileChecks(settings, rule, ask)
+  const checks = compileChecks(settings, rule, ask, singleUse)
 
   function judge (request: FastifyRequest, reply: FastifyReply | undefined): Verdict | PromiseLike<Verdict> {
     if (request.method === 'OPTIONS') return null
@@ -130,21 +134,34 @@ function contextOf ({ header, payload }: VerifiedToken): { jwtHeader: DeepReadon
   return { jwtHeader: header, jwtPayload: payload }
 }
 
-// The order is the contract's: type, fresh, revocation, claims, user.
-function compileChecks (settings: Settings, rule: Rule, ask: AskStore | undefined): Check[] {
+// The order is the contract's: type, fresh, revocation, scopes and roles, claims, user; and when nothing else can refuse
+// the request any more, the token is used up.
+function compileChecks (settings: Settings, rule: Rule, ask: AskStore | undefined, single: SingleUse | undefined): Check[] {
   const { tokenInBlocklistLoader, tokenVerificationLoader, userLookupLoader } = settings
+  const takesSingleUse = [...settings.tokenTypes].some(([name, { singleUse }]) => singleUse && (rule.type === name || !rule.verifyType))
+  const singleUse = takesSingleUse ? single : undefined
   const checks: Check[] = []
-  if (rule.verifyType) checks.push(rule.refresh ? assertRefresh : assertAccess)
+  if (rule.type !== undefined) checks.push(compileTypeCheck(rule.type))
+  else if (rule.verifyType) checks.push(rule.refresh ? assertRefresh : assertAccess)
   if (rule.fresh) checks.push(assertFresh)
-  if (ask !== undefined && !rule.skipRevocationCheck) checks.push(compileStoreCheck(ask, rule.storeFailure))
+  if (ask !== undefined && !rule.skipRevocationCheck) checks.push(compileStoreCheck(ask, rule.storeFailure, singleUse))
   if (tokenInBlocklistLoader !== undefined && !rule.skipRevocationCheck) {
     checks.push(askPredicate(tokenInBlocklistLoader, 'tokenInBlocklistLoader', false, (entry) => new RevokedTokenError(undefined, entry)))
   }
+  if (rule.scopes.length > 0) checks.push(compileScopeCheck(settings.scopeClaim, rule.scopes))
+  if (rule.roles.length > 0) checks.push(compileRoleCheck(settings.rolesClaim, rule.roles))
   if (tokenVerificationLoader !== undefined) {
     checks.push(askPredicate(tokenVerificationLoader, 'tokenVerificationLoader', true, (entry) => new UserClaimsVerificationError(undefined, entry)))
   }
   if (userLookupLoader !== undefined) checks.push(loadUser(userLookupLoader))
+  if (singleUse !== undefined) checks.push(singleUse.useUp)
   return checks
+}
+
+function compileTypeCheck (type: string): Check {
+  return function assertType (entry) {
+    if (entry.jwtPayload.type !== type || entry.isForeign) throw new WrongTokenError(`Only ${type} tokens are allowed`, entry)
+  }
 }
 
 function assertAccess (entry: Case): void {
@@ -165,7 +182,7 @@ function assertFresh (entry: Case): void {
 }
 
 // The three questions in one: identity revoked since, session ended, token revoked.
-function compileStoreCheck (ask: AskStore, onFailure: 'closed' | 'open'): Check {
+function compileStoreCheck (ask: AskStore, onFailure: 'closed' | 'open', singleUse: SingleUse | undefined): Check {
   function settle (entry: Case, isRevoked: boolean): void {
     if (isRevoked === false) return
     const { jwtHeader, jwtPayload, location } = entry
@@ -178,6 +195,7 @@ function compileStoreCheck (ask: AskStore, onFailure: 'closed' | 'open'): Check 
   }
 
   return function askStore (entry) {
+    if (singleUse?.isUsedBy(entry) === true) return
     const { sid, jti, epoch, iat = 0 } = entry.jwtPayload
     const query = {
       identity: nameIdentity(entry.identity),

@@ -10,6 +10,8 @@ export interface Kind<T> {
 
 // RFC 9110 §5.6.2: what a header's name, a scheme, a method and a cookie's name are made of.
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
+// RFC 6749 §3.3: scope-token, which may stand in a challenge as it is.
+const SCOPE_TOKEN = /^[\x21\x23-\x5b\x5d-\x7e]+$/
 // RFC 6265bis §4.1.1: path-value (without '<', which the serializer refuses) and domain-value.
 const COOKIE_PATH = /^\/[\x20-\x3a\x3d-\x7e]*$/
 const COOKIE_DOMAIN = /^\.?[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$/i
@@ -29,6 +31,8 @@ export const text = kind('a string that is not empty', (value) => typeof value =
 export const anyText = kind('a string', (value) => typeof value === 'string' ? value : undefined)
 
 export const token = matching('a name of letters, digits and !#$%&\'*+-.^_`|~', TOKEN)
+
+export const scopeToken = matching('one scope: printable ASCII without spaces, double quotes and backslashes', SCOPE_TOKEN)
 
 export const cookiePath = matching("a path that begins with '/'", COOKIE_PATH)
 

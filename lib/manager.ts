@@ -14,6 +14,7 @@ import { identifyRule, readRule } from './rule.js'
 import { createEmit } from './session-events.js'
 import { createSessions, type Sessions } from './sessions.js'
 import { readSettings } from './settings.js'
+import { createSingleUse } from './single-use.js'
 import { createStoreAccess } from './store-access.js'
 
 const DECODE_OPTIONS = ['csrfValue', 'allowExpired']
@@ -26,6 +27,7 @@ export function createManager (options: unknown): { namespace: string | undefine
   const emit = createEmit(settings.onSessionEvent)
   const ask = settings.store && createStoreAccess(settings.store, settings.storeTimeout, emit)
   const issuer = createIssuer(settings, codec, ask)
+  const singleUse = ask && createSingleUse(settings, ask)
   const sessions = ask && createSessions(settings, codec, issuer, ask, emit)
   const cookies = createCookieWriter(settings, codec)
   const owner: Owner = {
@@ -44,7 +46,7 @@ export function createManager (options: unknown): { namespace: string | undefine
     const id = identifyRule(rule)
     let judge = judges.get(id)
     if (judge === undefined) {
-      judge = compileJudge(settings, codec, rule, owner, ask)
+      judge = compileJudge(settings, codec, rule, owner, ask, singleUse)
       judges.set(id, judge)
     }
     return judge
@@ -58,6 +60,7 @@ export function createManager (options: unknown): { namespace: string | undefine
   const manager: JwtManagerWithoutStore = {
     createAccessToken: issuer.createAccessToken,
     createRefreshToken: issuer.createRefreshToken,
+    createToken: issuer.createToken,
 
     jwtRequired: (rule) => createGuard(judgeOf(rule), answer),
 

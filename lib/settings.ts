@@ -7,6 +7,7 @@ import {
   oneOrMore, secondsToWait, something, text, token, type Kind
 } from './kinds.js'
 import { assertKnownNames } from './names.js'
+import { tokenTypes } from './token-types.js'
 import { trustedIssuers } from './trusted-issuers.js'
 
 /** The signature algorithms, HMAC first. */
@@ -42,7 +43,7 @@ const secret = something('a string or a Buffer, or a list of such')
 const key = something('a PEM text, a Buffer, a KeyObject, a JWK, or { key, passphrase }')
 
 const STORE_METHODS = [
-  'isRevoked', 'epochOf', 'revokeToken', 'startSession', 'rotate', 'endSession', 'endAll', 'listSessions'
+  'isRevoked', 'epochOf', 'revokeToken', 'consumeToken', 'startSession', 'rotate', 'endSession', 'endAll', 'listSessions'
 ] as const satisfies readonly (keyof TokenStore)[]
 
 function store (): Kind<TokenStore> {
@@ -72,6 +73,9 @@ const OPTIONS = {
   identityClaim: option(text, 'sub'),
   accessTokenExpires: option(lifetime, 15 * 60),
   refreshTokenExpires: option(lifetime, 30 * 24 * 60 * 60),
+  tokenTypes: option(tokenTypes, new Map()),
+  scopeClaim: option(text, 'scope'),
+  rolesClaim: option(text, 'roles'),
   errorMessageKey: option(text, 'msg'),
   errorProfile: option(oneOf('flask', 'rfc6750'), 'flask'),
   throwErrors: option(flag, false),
@@ -122,6 +126,7 @@ const OPTIONS = {
   tokenInBlocklistLoader: loader('tokenInBlocklistLoader'),
   tokenVerificationLoader: loader('tokenVerificationLoader'),
   expiredTokenLoader: loader('expiredTokenLoader'),
+  insufficientScopeLoader: loader('insufficientScopeLoader'),
   invalidTokenLoader: loader('invalidTokenLoader'),
   needsFreshTokenLoader: loader('needsFreshTokenLoader'),
   revokedTokenLoader: loader('revokedTokenLoader'),
@@ -178,6 +183,10 @@ const NEED_STORE = ['sessionLifetime', 'refreshGrace', 'onReuse', 'storeFailure'
 const RESERVED_CLAIMS = ['iss', 'aud', 'exp', 'nbf', 'iat', 'jti', 'type', 'fresh', 'csrf', 'sid', 'gen', 'epoch']
 
 function assertNoContradiction (settings: Settings): void {
+  for (const [name, { singleUse }] of settings.tokenTypes) {
+    if (!singleUse || settings.store !== undefined) continue
+    throw new JwtUsageError(`The token type '${name}' is singleUse, which needs a store; give store: redisStore(client) or store: memoryStore()`)
+  }
   if (RESERVED_CLAIMS.includes(settings.identityClaim)) {
     throw new JwtUsageError(`The option identityClaim cannot be '${settings.identityClaim}': that claim has a meaning of its own`)
   }

@@ -1,3 +1,4 @@
+import { consumptionCases } from './store-suite/consumption.js'
 import { listingCases } from './store-suite/listing.js'
 import { revocationCases } from './store-suite/revocation.js'
 import { rotationCases } from './store-suite/rotation.js'
@@ -14,4 +15,4 @@ import type { StoreCase } from './store-suite/case.js'
  * for (const { name, run } of storeSuite) test(name, () => run(myStore))
  * ```
  */
-export const storeSuite: readonly StoreCase[] = Object.freeze([...revocationCases, ...rotationCases, ...listingCases])
+export const storeSuite: readonly StoreCase[] = Object.freeze([...revocationCases, ...consumptionCases, ...rotationCases, ...listingCases])

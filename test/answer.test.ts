@@ -5,7 +5,7 @@ import { bearer, buildApp, SECRET } from './support/app.js'
 import { forge } from './support/forge.js'
 
 type LoaderName =
-  | 'expiredTokenLoader' | 'invalidTokenLoader' | 'needsFreshTokenLoader' | 'revokedTokenLoader'
+  | 'expiredTokenLoader' | 'insufficientScopeLoader' | 'invalidTokenLoader' | 'needsFreshTokenLoader' | 'revokedTokenLoader'
   | 'tokenVerificationFailedLoader' | 'unauthorizedLoader' | 'userLookupErrorLoader'
 
 interface Row {
@@ -18,6 +18,8 @@ interface Row {
   /** `error` of the challenge; `''`: a challenge without one. */
   error: string
   loader: LoaderName
+  /** `scope` of the challenge. */
+  scope?: string
 }
 
 const good = { sub: 'ada', csrf: 'right', fresh: true }
@@ -46,6 +48,8 @@ const ROWS: Row[] = [
   { name: 'expired', request: { url: '/', headers: bearer(forge({ ...good, exp: 1 })) }, code: 'EXPIRED', message: 'Token has expired', flask: 401, rfc6750: 401, error: 'invalid_token', loader: 'expiredTokenLoader' },
   { name: 'stale', request: { url: '/', headers: bearer(forge({ ...good, fresh: false })) }, code: 'FRESH_REQUIRED', message: 'Fresh token required', flask: 401, rfc6750: 401, error: 'insufficient_user_authentication', loader: 'needsFreshTokenLoader' },
   { name: 'revoked', request: { url: '/', headers: bearer(forge({ ...good, revoked: true })) }, code: 'REVOKED', message: 'Token has been revoked', flask: 401, rfc6750: 401, error: 'invalid_token', loader: 'revokedTokenLoader' },
+  { name: 'no scope', request: { url: '/scopes', headers: bearer(forge({ ...good, scope: 'read writer' })) }, code: 'INSUFFICIENT_SCOPE', message: 'Missing scope: write', flask: 403, rfc6750: 403, error: 'insufficient_scope', scope: 'read write', loader: 'insufficientScopeLoader' },
+  { name: 'no role', request: { url: '/roles', headers: bearer(forge({ ...good, roles: ['reader'] })) }, code: 'INSUFFICIENT_SCOPE', message: 'Missing role: one of admin, editor', flask: 403, rfc6750: 403, error: 'insufficient_scope', loader: 'insufficientScopeLoader' },
   { name: 'unknown user', request: { url: '/', headers: bearer(forge({ ...good, sub: 'nobody' })) }, code: 'USER_LOOKUP', message: 'Error loading the user nobody', flask: 401, rfc6750: 401, error: 'invalid_token', loader: 'userLookupErrorLoader' },
   { name: 'refused claims', request: { url: '/', headers: bearer(forge({ ...good, refused: true })) }, code: 'CLAIMS_REFUSED', message: 'User claims verification failed', flask: 400, rfc6750: 403, error: 'insufficient_scope', loader: 'tokenVerificationFailedLoader' },
 ]
@@ -64,6 +68,8 @@ async function failingApp (
   })
   prepare(app)
   app.get('/', { onRequest: app.jwtRequired({ fresh: true }) }, async () => 'in')
+  app.get('/scopes', { onRequest: app.jwtRequired({ scopes: ['read', 'write'] }) }, async () => 'in')
+  app.get('/roles', { onRequest: app.jwtRequired({ roles: ['admin', 'editor'] }) }, async () => 'in')
   app.get('/refresh', { onRequest: app.jwtRequired({ refresh: true }) }, async () => 'in')
   app.get('/several', { onRequest: app.jwtRequired({ locations: ['query_string', 'headers'] }) }, async () => 'in')
   app.get('/query', { onRequest: app.jwtRequired({ locations: 'query_string' }) }, async () => 'in')
@@ -73,8 +79,9 @@ async function failingApp (
 }
 
 function challengeOf (row: Row, profile: 'flask' | 'rfc6750'): string | undefined {
-  if (profile === 'flask' && row.flask !== 401) return undefined
-  return row.error === '' ? 'Bearer' : `Bearer error="${row.error}", error_description="${row.message.replaceAll('"', "'")}"`
+  if (profile === 'flask' && row.flask !== 401 && row.code !== 'INSUFFICIENT_SCOPE') return undefined
+  const scope = row.scope === undefined ? '' : `scope="${row.scope}", `
+  return row.error === '' ? 'Bearer' : `Bearer error="${row.error}", ${scope}error_description="${row.message.replaceAll('"', "'")}"`
 }
 
 t.test('each failure is answered with its status, its message and its challenge, in either profile', async (t) => {
@@ -155,7 +162,7 @@ t.test('each failure asks its own loader and no other, at once or later', async 
         const body = { loader: name, code: error.code, status: error.statusCode, message: error.message, challenge: error.challenge ?? null }
         return isAsync ? Promise.resolve(body) : body
       }]))
-      t.equal(Object.keys(loaders).length, 7)
+      t.equal(Object.keys(loaders).length, 8)
       const app = await failingApp(t, { errorProfile, ...loaders }, isAsync)
       for (const row of ROWS) {
         seen.length = 0

@@ -7,7 +7,7 @@ type Profile = 'flask' | 'rfc6750'
 
 interface Row {
   name: 'NoAuthorizationError' | 'InvalidHeaderError' | 'InvalidQueryParamError' | 'CsrfError' | 'JwtDecodeError' | 'WrongTokenError'
-    | 'ExpiredTokenError' | 'FreshTokenRequiredError' | 'RevokedTokenError' | 'UserLookupError' | 'UserClaimsVerificationError'
+    | 'ExpiredTokenError' | 'FreshTokenRequiredError' | 'InsufficientScopeError' | 'RevokedTokenError' | 'UserLookupError' | 'UserClaimsVerificationError'
   code: string
   flask: number
   rfc6750: number
@@ -24,6 +24,7 @@ const ROWS: Row[] = [
   { name: 'WrongTokenError', code: 'WRONG_TYPE', flask: 422, rfc6750: 401, error: 'invalid_token', loader: 'invalidTokenLoader' },
   { name: 'ExpiredTokenError', code: 'EXPIRED', flask: 401, rfc6750: 401, error: 'invalid_token', loader: 'expiredTokenLoader' },
   { name: 'FreshTokenRequiredError', code: 'FRESH_REQUIRED', flask: 401, rfc6750: 401, error: 'insufficient_user_authentication', loader: 'needsFreshTokenLoader' },
+  { name: 'InsufficientScopeError', code: 'INSUFFICIENT_SCOPE', flask: 403, rfc6750: 403, error: 'insufficient_scope', loader: 'insufficientScopeLoader' },
   { name: 'RevokedTokenError', code: 'REVOKED', flask: 401, rfc6750: 401, error: 'invalid_token', loader: 'revokedTokenLoader' },
   { name: 'UserLookupError', code: 'USER_LOOKUP', flask: 401, rfc6750: 401, error: 'invalid_token', loader: 'userLookupErrorLoader' },
   { name: 'UserClaimsVerificationError', code: 'CLAIMS_REFUSED', flask: 400, rfc6750: 403, error: 'insufficient_scope', loader: 'tokenVerificationFailedLoader' },
@@ -46,7 +47,7 @@ t.test('each error class has its code, its status in either profile, its challen
 })
 
 function expectedChallenge (row: Row, profile: Profile): string | undefined {
-  const challenged = profile === 'flask' ? row.flask === 401 : true
+  const challenged = profile === 'flask' ? row.flask === 401 || row.name === 'InsufficientScopeError' : true
   if (!challenged) return undefined
   return row.error === undefined ? 'Bearer' : `Bearer error="${row.error}", error_description="Because"`
 }
@@ -125,6 +126,21 @@ t.test('a challenge holds only what a quoted string may hold', async (t) => {
     const challenge = applyProfile(new api.JwtDecodeError(long), 'rfc6750').challenge!
     t.ok(challenge.length < 300)
     t.match(challenge, /^Bearer error="invalid_token", error_description="[\x20-\x21\x23-\x5b\x5d-\x7e]{200}"$/)
+  }
+})
+
+t.test('the challenge of a missing scope names the scopes that are needed, as far as a quoted string can', async (t) => {
+  const rows: [neededScope: string, scope: string][] = [
+    ['reports:read', 'reports:read'], ['a b', 'a b'], ['https://example.com/a.b', 'https://example.com/a.b'],
+    ['a", error="x', "a', error='x"], ['a\r\nSet-Cookie: x', 'a??Set-Cookie: x'], ['a\\', 'a?'],
+  ]
+  for (const profile of ['flask', 'rfc6750'] as const) {
+    for (const [neededScope, scope] of rows) {
+      const error = applyProfile(new api.InsufficientScopeError('Because', { neededScope }), profile)
+      t.equal(error.challenge, `Bearer error="insufficient_scope", scope="${scope}", error_description="Because"`)
+      t.strictSame(error.headers, { 'www-authenticate': error.challenge })
+      t.strictSame(Object.keys(error).sort(), ['code', 'message', 'name', 'statusCode'])
+    }
   }
 })
 

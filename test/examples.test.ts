@@ -66,9 +66,9 @@ async function get (url: string, token?: string, method = 'GET'): Promise<Answer
   return await readAnswer(await fetch(url, { method, headers: token === undefined ? {} : bearer(token) }))
 }
 
-async function post (url: string, body: unknown): Promise<Answer> {
+async function post (url: string, body: unknown, token?: string): Promise<Answer> {
   return await readAnswer(await fetch(url, {
-    method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body),
+    method: 'POST', headers: { 'content-type': 'application/json', ...(token !== undefined && bearer(token)) }, body: JSON.stringify(body),
   }))
 }
 
@@ -202,6 +202,45 @@ const TESTS: Record<string, (t: Test) => Promise<void>> = {
     t.equal(anonymous.headers.get('www-authenticate'), 'Bearer')
     t.equal((await get(`${address}/protected`, 'no.good.token')).status, 422)
     t.equal((await post(`${address}/login`, [])).status, 401)
+  },
+
+  async scopes (t) {
+    const { address } = await start(t, 'scopes', SECRET)
+    const login = async (username: string): Promise<string | undefined> => (await post(`${address}/login`, { username })).body.access_token
+    const [ada, grace] = [await login('ada'), await login('grace')]
+    for (const token of [ada, grace]) {
+      t.same((await get(`${address}/reports`, token)).body, { reports: ['January'] })
+      t.same((await get(`${address}/drafts`, token)).body, { drafts: ['March'] })
+    }
+    const refused = await get(`${address}/reports`, grace, 'POST')
+    t.equal(refused.status, 403)
+    t.same(refused.body, { msg: 'Missing scope: reports:write' })
+    t.match(refused.headers.get('www-authenticate'), 'Bearer error="insufficient_scope", scope="reports:read reports:write"')
+    t.same((await get(`${address}/reports`, ada, 'POST')).body, { reports: ['January', 'February'] })
+    t.equal((await get(`${address}/reports`, grace, 'DELETE')).status, 403)
+    const reader = tokenOf({ sub: 'x', scope: 'reports:write', roles: ['reader'] })
+    t.same((await get(`${address}/reports`, reader, 'DELETE')).body, { msg: 'Missing role: admin' })
+    t.same((await get(`${address}/drafts`, reader)).body, { msg: 'Missing role: one of admin, editor' })
+    t.same((await get(`${address}/reports`, ada, 'DELETE')).body, { reports: [] })
+    for (const body of [{ username: 'nobody' }, { username: ['ada'] }, {}, [], null]) t.equal((await post(`${address}/login`, body)).status, 401)
+  },
+
+  async invitations (t) {
+    const { address } = await start(t, 'invitations')
+    const { body: { access_token: token } } = await post(`${address}/login`, { username: 'test', password: 'test' })
+    const { body: { invitation } } = await post(`${address}/invitations`, { email: 'grace@example.com' }, token)
+    const password = 'a password of hers'
+    t.equal((await post(`${address}/join`, { password: 'short' }, invitation)).status, 400)
+    const answers = await Promise.all(Array.from({ length: 10 }, () => post(`${address}/join`, { password }, invitation)))
+    t.same(answers.filter(({ status }) => status === 200).map(({ body }) => body), [{ joined: 'grace@example.com', invited_by: 'test' }])
+    t.equal(answers.filter(({ status, body }) => status === 401 && body.msg === 'Token has been revoked').length, 9)
+    t.equal((await post(`${address}/login`, { username: 'grace@example.com', password })).status, 200)
+    const wrongWay = await post(`${address}/invitations`, { email: 'x' }, invitation)
+    t.equal(wrongWay.status, 422)
+    t.same(wrongWay.body, { msg: 'Only access tokens are allowed' })
+    t.same((await post(`${address}/join`, { password }, token)).body, { msg: 'Only invite tokens are allowed' })
+    for (const body of [{}, { email: '' }, { email: 5 }, [], null]) t.equal((await post(`${address}/invitations`, body, token)).status, 400)
+    for (const body of [{ username: 'test', password: 'no' }, { username: 'x' }, {}, [], null]) t.equal((await post(`${address}/login`, body)).status, 401)
   },
 
   async 'refresh-tokens' (t) {

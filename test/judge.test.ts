@@ -38,13 +38,15 @@ t.test('the checks come in the order of the contract: with two that fail the ear
     ['type', { type: 'refresh' }, 'Only non-refresh tokens are allowed', []],
     ['freshness', { fresh: false }, 'Fresh token required', []],
     ['revocation', { revoked: true }, 'Token has been revoked', ['blocklist']],
+    ['scopes', { scope: 'reader' }, 'Missing scope: read', ['blocklist']],
+    ['roles', { roles: ['administrator'] }, 'Missing role: admin', ['blocklist']],
     ['verification', { refused: true }, 'User claims verification failed', ['blocklist', 'verification']],
     ['user', { unknown: true }, 'Error loading the user ada', ['blocklist', 'verification', 'user']],
   ]
-  const good = { sub: 'ada', csrf: 'right', fresh: true, type: 'access', exp: NOW + 60 }
+  const good = { sub: 'ada', csrf: 'right', fresh: true, type: 'access', exp: NOW + 60, scope: 'read', roles: ['admin'] }
   for (const isAsync of [false, true]) {
     const app = await buildApp(t, { secretKey: SECRET, tokenLocation: 'cookies', ...loaders(isAsync) })
-    app.post('/', { preHandler: app.jwtRequired({ fresh: true }) }, async () => ({ msg: 'passed' }))
+    app.post('/', { preHandler: app.jwtRequired({ fresh: true, scopes: 'read', roles: 'admin' }) }, async () => ({ msg: 'passed' }))
     const send = async (claims: unknown): Promise<string> => {
       asked.length = 0
       const response = await app.inject({ method: 'POST', url: '/', cookies: { access_token_cookie: forge(claims) }, headers: { 'x-csrf-token': 'right' } })

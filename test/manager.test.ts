@@ -7,7 +7,7 @@ import { moveClock } from './support/clock.js'
 import { forge } from './support/forge.js'
 import { ecPair } from './support/keys.js'
 
-const METHODS = ['createAccessToken', 'createRefreshToken', 'jwtRequired', 'decodeToken', 'getUnverifiedJwtHeaders', 'getJti', 'getCsrfToken'] as const
+const METHODS = ['createAccessToken', 'createRefreshToken', 'createToken', 'jwtRequired', 'decodeToken', 'getUnverifiedJwtHeaders', 'getJti', 'getCsrfToken'] as const
 
 t.test('the instance shows the methods of the unnamed manager as its own', async (t) => {
   const app = await buildApp(t)

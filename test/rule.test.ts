@@ -9,7 +9,7 @@ const FLAGS = ['optional', 'fresh', 'refresh', 'verifyType', 'skipRevocationChec
 
 t.test('a rule that says nothing is the default: a token, of type access, from the configured locations', async (t) => {
   const settings = readSettings({ secretKey: SECRET, tokenLocation: ['cookies', 'headers'] })
-  const defaults = { optional: false, fresh: false, refresh: false, verifyType: true, skipRevocationCheck: false, locations: ['cookies', 'headers'], storeFailure: 'closed' }
+  const defaults = { optional: false, fresh: false, refresh: false, verifyType: true, skipRevocationCheck: false, locations: ['cookies', 'headers'], storeFailure: 'closed', type: undefined, scopes: [], roles: [] }
   for (const rule of [undefined, {}, Object.fromEntries([...FLAGS, 'locations'].map((name) => [name, undefined])), Object.create(null)]) {
     t.strictSame(readRule(rule, settings), defaults)
   }
@@ -95,6 +95,20 @@ t.test('every combination of flags is a rule of its own', async (t) => {
     for (const locations of ['headers', ['headers', 'json'], ['json', 'headers']]) ids.add(identifyRule(readRule({ ...flags, locations }, settings)))
   }
   t.equal(ids.size, 96)
+})
+
+t.test('scopes, roles and a type make a rule of its own, in whatever order they are listed', async (t) => {
+  const settings = readSettings({ secretKey: SECRET, tokenTypes: { invite: { expires: '7d' }, report: { expires: 60 } } })
+  const rules: JwtRule[] = [
+    {}, { scopes: 'a' }, { scopes: 'b' }, { scopes: ['a', 'b'] }, { scopes: 'a,b' }, { roles: 'a' }, { roles: ['a', 'b'] }, { roles: 'a,b' },
+    { roles: 'a b' }, { roles: '"],["' }, { scopes: 'a', roles: 'b' }, { scopes: 'a', roles: 'a' }, { type: 'invite' }, { type: 'report' },
+    { type: 'invite', scopes: 'a' },
+  ]
+  const idOf = (rule: JwtRule): string => identifyRule(readRule(rule, settings))
+  t.equal(new Set(rules.map(idOf)).size, rules.length)
+  t.equal(idOf({ scopes: ['b', 'a'] }), idOf({ scopes: ['a', 'b', 'a'] }))
+  t.equal(idOf({ roles: ['b', 'a'] }), idOf({ roles: ['a', 'b'] }))
+  t.equal(idOf({ scopes: 'a' }), idOf({ scopes: ['a'] }))
 })
 
 t.test('each combination of type, freshness and rule lets in what it should', async (t) => {

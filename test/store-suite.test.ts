@@ -35,6 +35,28 @@ const WRONG: readonly WrongStore[] = [
     break: (store) => ({ revokeToken: (identity, tokenId) => store.revokeToken(identity, tokenId, 1e9) }),
     noticed: /forgets a revoked token/,
   },
+  { title: 'consumes a token as often as it comes', break: () => ({ consumeToken: () => true }), noticed: /consumes a token once/ },
+  {
+    title: 'looks before it consumes, but not in one step',
+    break: (store) => ({
+      async consumeToken (identity, tokenId, keepFor) {
+        const isUsed = await store.isRevoked({ identity, sessionId: undefined, tokenId, epoch: undefined, issuedAt: Date.now() })
+        await store.revokeToken(identity, tokenId, keepFor)
+        return !isUsed
+      },
+    }),
+    noticed: /parallel consumptions/,
+  },
+  {
+    title: 'keeps consumed tokens and revoked ones apart',
+    break: (store) => ({ consumeToken: (identity, tokenId, keepFor) => store.consumeToken(identity, `used ${tokenId}`, keepFor) }),
+    noticed: /takes a consumed token for revoked/,
+  },
+  {
+    title: 'never forgets a consumed token',
+    break: (store) => ({ consumeToken: (identity, tokenId) => store.consumeToken(identity, tokenId, 1e9) }),
+    noticed: /forgets a consumed token/,
+  },
   {
     title: 'counts no epochs',
     break: () => ({ epochOf: () => 0 }),
@@ -120,6 +142,7 @@ t.test('a right store passes, and may answer later', async (t) => {
     isRevoked: async (query) => store.isRevoked(query),
     epochOf: async (identity) => store.epochOf(identity),
     revokeToken: async (identity, tokenId, keepFor) => store.revokeToken(identity, tokenId, keepFor),
+    consumeToken: async (identity, tokenId, keepFor) => store.consumeToken(identity, tokenId, keepFor),
     startSession: async (session) => store.startSession(session),
     rotate: async (rotation) => store.rotate(rotation),
     endSession: async (identity, sessionId) => store.endSession(identity, sessionId),

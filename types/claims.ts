@@ -39,7 +39,7 @@ export type AsymmetricAlgorithm = Exclude<JwtAlgorithm, `HS${string}`>
 /** Where a token is carried. */
 export type TokenLocation = 'headers' | 'cookies' | 'query_string' | 'json'
 
-/** The two kinds of token that this plugin issues. */
+/** The two types of token that every configuration issues. */
 export type TokenType = 'access' | 'refresh'
 
 /** A JOSE header (RFC 7515 §4). */
@@ -66,7 +66,7 @@ export interface RegisteredClaims {
   iat?: number
   /** The token's own id, by which it is revoked (RFC 7519 §4.1.7); `null` where a token carries none. */
   jti?: string | null
-  /** `'access'`, `'refresh'`, or a type of somebody else's. A token without it counts as `'access'`. */
+  /** `'access'`, `'refresh'`, one of `tokenTypes`, or a type of somebody else's. A token without it counts as `'access'`. */
   type?: string
   /** `true`, `false`, or the second until which the token is fresh. A token without it counts as `false`. */
   fresh?: boolean | number

@@ -20,7 +20,10 @@ declare module 'fastify' {
     readonly jwtLocation: TokenLocation | null
     /** What `userLookupLoader` gave for that token; `null` without one. */
     readonly currentUser: JwtUser | null
-    /** Judges this request as a guard would, and throws the typed errors; `null` for an anonymous request that may pass. */
+    /**
+     * Judges this request as a guard would, and throws the typed errors; `null` for an anonymous request that may pass. A
+     * token that is good for one use is used up by it.
+     */
     verifyJwt (rule?: JwtRule): Promise<VerifiedJwt | null>
     /**
      * After a guard with `refresh: true`: gives its token a successor, as `app.refreshTokens` does. Where that fails

@@ -2,7 +2,8 @@ import type { JsonWebKey } from 'node:crypto'
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction, RequestPayload } from 'fastify'
 import type { DeepReadonly, JwtAlgorithm, JwtHeader, JwtIdentity, JwtPayload } from './claims.js'
 import type {
-  CreateAccessTokenOptions, CreateRefreshTokenOptions, DecodeTokenOptions, JwtRule, RotatedKeys, SetCookiesOptions, UnsetCookiesOptions
+  CreateAccessTokenOptions, CreateRefreshTokenOptions, CreateTokenOptions, DecodeTokenOptions, JwtRule, RotatedKeys,
+  SetCookiesOptions, UnsetCookiesOptions
 } from './options.js'
 import type { JwtSessionMethods, TokenPair } from './sessions.js'
 
@@ -47,6 +48,11 @@ export interface JwtInstanceMethods {
   createAccessToken (identity: JwtIdentity, options?: CreateAccessTokenOptions): Promise<string>
   /** Makes a refresh token, good for nothing but getting new access tokens. Rejects as `createAccessToken` does. */
   createRefreshToken (identity: JwtIdentity, options?: CreateRefreshTokenOptions): Promise<string>
+  /**
+   * Makes a token of one of `tokenTypes`, good only for guards with that `type`. Rejects as `createAccessToken` does, and
+   * with a usage error for a type that there is not.
+   */
+  createToken (type: string, identity: JwtIdentity, options?: CreateTokenOptions): Promise<string>
   /** Makes a guard. @throws a usage error for anything that is not a rule. */
   jwtRequired (rule?: JwtRule): JwtGuard
   /**
@@ -74,7 +80,10 @@ export interface JwtInstanceMethods {
 
 /** All methods of one configuration. Those of sessions are there with the option `store` only. */
 export interface JwtManager extends JwtInstanceMethods, JwtSessionMethods {
-  /** Judges a request as a guard would, and throws the typed errors; `null` for an anonymous request that may pass. */
+  /**
+   * Judges a request as a guard would, and throws the typed errors; `null` for an anonymous request that may pass. A
+   * token that is good for one use is used up by it.
+   */
   verifyJwt (request: AnyRequest, rule?: JwtRule): Promise<VerifiedJwt | null>
   /** As `reply.setAccessCookies`. */
   setAccessCookies (reply: AnyReply, token: string, options?: SetCookiesOptions): FastifyReply

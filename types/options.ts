@@ -95,6 +95,12 @@ export interface JwtExtendedOptions {
   accessTokenExpires?: Duration | false | undefined
   /** How long a refresh token lives; `false`: for ever. @default '30d' */
   refreshTokenExpires?: Duration | false | undefined
+  /** Types of token of one's own, by name, for `createToken` and a guard's `type`. Names: a letter, then letters, digits, `_`, `.`, `-`. */
+  tokenTypes?: { readonly [name: string]: TokenTypeOptions } | undefined
+  /** The claim with the scopes of a token (RFC 8693 §4.2), or a path such as `permissions.scope`. @default 'scope' */
+  scopeClaim?: string | undefined
+  /** The claim with the roles of a token's holder, or a path such as `realm_access.roles`. @default 'roles' */
+  rolesClaim?: string | undefined
   /** The name of the message in the body of an answer. @default 'msg' */
   errorMessageKey?: string | undefined
   /** Statuses as Flask-JWT-Extended has them, or as RFC 6750 §3.1 has them. @default 'flask' */
@@ -210,6 +216,8 @@ export interface JwtExtendedOptions {
   tokenVerificationLoader?: TokenPredicate | undefined
   /** Answers an expired token. */
   expiredTokenLoader?: AnswerLoader | undefined
+  /** Answers a token that lacks a scope or a role. */
+  insufficientScopeLoader?: AnswerLoader | undefined
   /** Answers a token that is malformed, forged or of the wrong type, and a malformed header or query parameter. */
   invalidTokenLoader?: AnswerLoader | undefined
   /** Answers a token that is not fresh where a fresh one is needed. */
@@ -222,6 +230,17 @@ export interface JwtExtendedOptions {
   unauthorizedLoader?: AnswerLoader | undefined
   /** Answers a token whose user `userLookupLoader` did not find. */
   userLookupErrorLoader?: AnswerLoader | undefined
+}
+
+/** A type of token of one's own. */
+export interface TokenTypeOptions {
+  /** How long a token of this type lives; `false`: for ever. */
+  expires: Duration | false
+  /**
+   * The first request that a guard lets in with a token of this type is the last one: parallel requests and later ones
+   * get a `RevokedTokenError`. Needs a `store`; while that fails the answer is 503. @default false
+   */
+  singleUse?: boolean | undefined
 }
 
 /** What a guard asks of a request. */
@@ -240,16 +259,28 @@ export interface JwtRule {
   skipRevocationCheck?: boolean | undefined
   /** What this guard does while the store fails. @default storeFailure of the configuration */
   storeFailure?: 'closed' | 'open' | undefined
+  /** Take only tokens of this one of `tokenTypes`. Not together with `refresh: true` or `verifyType: false`. */
+  type?: string | undefined
+  /** The scopes that a token must have, all of them; each as RFC 6749 §3.3 has it. 403 `InsufficientScopeError` otherwise. */
+  scopes?: string | readonly string[] | undefined
+  /** The roles of which a token must have one. 403 `InsufficientScopeError` otherwise. */
+  roles?: string | readonly string[] | undefined
 }
 
 /** What `createRefreshToken` takes besides the identity. */
 export interface CreateRefreshTokenOptions {
   /** How long the token lives; `false`: for ever; a negative duration: expired already. @default refreshTokenExpires */
   expiresDelta?: Duration | false | undefined
-  /** Claims of this token; they win over every default claim, but cannot turn one kind of token into the other. */
+  /** Claims of this token; they win over every default claim, but cannot turn one type of token into another. */
   additionalClaims?: Partial<JwtPayload> | undefined
   /** Header parameters of this token; `alg` is not one of them. */
   additionalHeaders?: JwtHeader | undefined
+}
+
+/** What `createToken` takes besides the type and the identity. */
+export interface CreateTokenOptions extends CreateRefreshTokenOptions {
+  /** How long the token lives; `false`: for ever; a negative duration: expired already. @default expires of the type */
+  expiresDelta?: Duration | false | undefined
 }
 
 /** What `createAccessToken` takes besides the identity. */

@@ -84,6 +84,11 @@ export interface TokenStore {
   epochOf (identity: string): Awaitable<number>
   /** Revokes one token for so many milliseconds: at least as long as it lives. */
   revokeToken (identity: string, tokenId: string, keepFor: number): Awaitable<void>
+  /**
+   * Revokes one token as `revokeToken` does, and tells whether this call did it: `false` for a token that was revoked or
+   * consumed before. Of any number of calls at once, one gives `true`.
+   */
+  consumeToken (identity: string, tokenId: string, keepFor: number): Awaitable<boolean>
   /** Starts a session at generation 1. */
   startSession (session: NewSession): Awaitable<void>
   /** Gives a refresh token its successor, or finds out why it has none. */

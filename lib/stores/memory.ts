@@ -4,7 +4,7 @@ import { judgeRotation } from '../rotation.js'
 
 /** What `memoryStore` takes. */
 export interface MemoryStoreOptions {
-  /** How many sessions, revoked tokens and revoked identities it keeps; one more is an error. @default 100000 */
+  /** How many sessions, revoked or used-up tokens and revoked identities it keeps; one more is an error. @default 100000 */
   maxEntries?: number | undefined
 }
 
@@ -69,6 +69,15 @@ export function memoryStore (options: MemoryStoreOptions = {}): TokenStore {
     entries++
   }
 
+  function isTokenMarked (name: string, tokenId: string, now: number): boolean {
+    return (identities.get(name)?.tokens.get(tokenId) ?? 0) > now
+  }
+
+  function markToken (name: string, tokenId: string, keepFor: number, now: number): void {
+    if (identities.get(name)?.tokens.has(tokenId) !== true) takeEntry(now)
+    identityOf(name).tokens.set(tokenId, now + keepFor)
+  }
+
   function sessionOf (name: string, id: string, now: number): Session | undefined {
     const session = identities.get(name)?.sessions.get(id)
     return session === undefined || session.keepUntil <= now ? undefined : session
@@ -95,17 +104,20 @@ export function memoryStore (options: MemoryStoreOptions = {}): TokenStore {
     isRevoked ({ identity: name, sessionId, tokenId, epoch, issuedAt }: TokenQuery) {
       const now = Date.now()
       const identity = identities.get(name)
-      if (tokenId !== undefined && (identity?.tokens.get(tokenId) ?? 0) > now) return true
+      if (tokenId !== undefined && isTokenMarked(name, tokenId, now)) return true
       if (sessionId !== undefined) return !isAlive(sessionOf(name, sessionId, now), now)
       return identity !== undefined && identity.epoch > (epoch ?? issuedAt)
     },
 
     epochOf: (name) => identities.get(name)?.epoch ?? 0,
 
-    revokeToken (name, tokenId, keepFor) {
+    revokeToken: (name, tokenId, keepFor) => { markToken(name, tokenId, keepFor, Date.now()) },
+
+    consumeToken (name, tokenId, keepFor) {
       const now = Date.now()
-      if (identities.get(name)?.tokens.has(tokenId) !== true) takeEntry(now)
-      identityOf(name).tokens.set(tokenId, now + keepFor)
+      if (isTokenMarked(name, tokenId, now)) return false
+      markToken(name, tokenId, keepFor, now)
+      return true
     },
 
     startSession ({ identity, sessionId, label, lifetime, keepFor }: NewSession) {

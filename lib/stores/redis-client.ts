@@ -5,7 +5,7 @@ import type { Script } from './redis-scripts.js'
 export interface IoredisClient {
   readonly status: string
   mget (keys: string[]): Promise<(string | null)[]>
-  set (key: string, value: string, px: 'PX', milliseconds: number): Promise<unknown>
+  set (key: string, value: string, px: 'PX', milliseconds: number, nx?: 'NX'): Promise<unknown>
   evalsha (sha: string, keyCount: number, ...keysAndArguments: string[]): Promise<unknown>
   eval (source: string, keyCount: number, ...keysAndArguments: string[]): Promise<unknown>
   info (section: 'memory'): Promise<string>
@@ -15,7 +15,7 @@ export interface IoredisClient {
 export interface NodeRedisClient {
   readonly isReady?: boolean
   mGet (keys: string[]): Promise<unknown[]>
-  set (key: string, value: string, options: { PX: number }): Promise<unknown>
+  set (key: string, value: string, options: { PX: number, condition?: 'NX' }): Promise<unknown>
   evalSha (sha: string, options: { keys: string[], arguments: string[] }): Promise<unknown>
   eval (source: string, options: { keys: string[], arguments: string[] }): Promise<unknown>
   info?(section: 'memory'): Promise<unknown>
@@ -28,6 +28,8 @@ export type RedisClient = IoredisClient | NodeRedisClient
 export interface Commands {
   mget (keys: string[]): Promise<(string | null)[]>
   set (key: string, value: string, milliseconds: number): Promise<void>
+  /** Sets a key that there is not, and tells whether it did. */
+  setNew (key: string, value: string, milliseconds: number): Promise<boolean>
   run (script: Script, keys: string[], args: (string | number)[]): Promise<unknown>
   /** Whether a command would be sent now, instead of waiting for a connection. */
   isReady (): boolean
@@ -47,6 +49,7 @@ function adaptIoredis (client: IoredisClient): Commands {
   return {
     mget: async (keys) => (await client.mget(keys)).map(asText),
     async set (key, value, milliseconds) { await client.set(key, value, 'PX', milliseconds) },
+    setNew: async (key, value, milliseconds) => asText(await client.set(key, value, 'PX', milliseconds, 'NX')) === 'OK',
     run: (script, keys, args) => runScript(
       () => client.evalsha(script.sha, keys.length, ...keys, ...args.map(String)),
       () => client.eval(script.source, keys.length, ...keys, ...args.map(String))
@@ -61,6 +64,7 @@ function adaptNodeRedis (client: NodeRedisClient): Commands {
   return {
     mget: async (keys) => (await client.mGet(keys)).map(asText),
     async set (key, value, milliseconds) { await client.set(key, value, { PX: milliseconds }) },
+    setNew: async (key, value, milliseconds) => asText(await client.set(key, value, { PX: milliseconds, condition: 'NX' })) === 'OK',
     run (script, keys, args) {
       const options = { keys, arguments: args.map(String) }
       return runScript(() => client.evalSha(script.sha, options), () => client.eval(script.source, options))

@@ -49,6 +49,10 @@ export function redisStore (client: RedisClient, options: RedisStoreOptions = {}
     })
   }
 
+  function assertConnected (): void {
+    if (!commands.isReady()) throw new Error('The Redis client is not connected')
+  }
+
   function tagOf (identity: string): string {
     return `${prefix}{${createHash('sha256').update(identity).digest('base64url').slice(0, 24)}}:`
   }
@@ -74,6 +78,13 @@ export function redisStore (client: RedisClient, options: RedisStoreOptions = {}
       await commands.set(`${tagOf(identity)}token:${tokenId}`, '1', Math.min(Math.ceil(keepFor), HUNDRED_YEARS))
     },
 
+    async consumeToken (identity, tokenId, keepFor) {
+      warnOfEviction()
+      // One that waits for a connection would use the token up when its request has been refused already.
+      assertConnected()
+      return await commands.setNew(`${tagOf(identity)}token:${tokenId}`, '1', Math.min(Math.ceil(keepFor), HUNDRED_YEARS))
+    },
+
     async startSession ({ identity, sessionId, label, lifetime, keepFor }) {
       warnOfEviction()
       const tag = tagOf(identity)
@@ -82,7 +93,7 @@ export function redisStore (client: RedisClient, options: RedisStoreOptions = {}
 
     async rotate ({ identity, sessionId, generation, grace, keepFor, endAllOnReuse }): Promise<RotationResult> {
       // A rotation that waits for a connection would come when its answer is no longer awaited, and look like a theft.
-      if (!commands.isReady()) throw new Error('The Redis client is not connected')
+      assertConnected()
       const tag = tagOf(identity)
       const keys = [`${tag}session:${sessionId}`, `${tag}sessions`, `${tag}epoch`]
       const args = [sessionId, generation, grace, keepFor, endAllOnReuse ? '1' : '0', HUNDRED_YEARS]

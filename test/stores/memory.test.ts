@@ -47,6 +47,7 @@ t.test('a full store refuses one more session, token or revoked identity, and lo
   const full = /memoryStore is full: it keeps 3 entries/
   t.throws(() => startSession(store, 'ada', 's2'), full)
   t.throws(() => store.revokeToken('ada', 't2', HOUR), full)
+  t.throws(() => store.consumeToken('ada', 't2', HOUR), full)
   t.throws(() => store.endAll('ada', undefined), full)
   t.equal(isSessionRevoked(store, 'ada', 's1'), false)
   t.equal(isTokenRevoked(store, 'ada', 't1'), true)
@@ -98,6 +99,15 @@ t.test('a revocation that has to make room for itself holds for an identity that
   const before = store.epochOf('cy')
   store.endAll('cy', undefined)
   t.ok(store.epochOf('cy') as number > (before as number))
+})
+
+t.test('a consumed token takes a place, and one that is consumed again no second one', async (t) => {
+  const store = memoryStore({ maxEntries: 1 })
+  t.equal(store.consumeToken('ada', 't1', 1000), true)
+  t.equal(store.consumeToken('ada', 't1', 1000), false)
+  t.throws(() => store.consumeToken('ada', 't2', 1000), /full/)
+  moveClock(t, 2)
+  t.equal(store.consumeToken('ada', 't1', 1000), true)
 })
 
 t.test('endAll leaves the places of sessions for the next ones', async (t) => {

@@ -21,6 +21,7 @@ async function makeEveryKey (store: TokenStore, identity: string): Promise<void>
   await store.rotate({ identity, sessionId: 's1', generation: 1, grace: 0, keepFor: 30 * DAY })
   await store.endSession(identity, 's2')
   await store.revokeToken(identity, 't1', DAY)
+  await store.consumeToken(identity, 't3', DAY)
   await store.endAll(identity, 's3')
   await store.listSessions(identity)
   await store.isRevoked({ identity, sessionId: 's3', tokenId: 't2', epoch: undefined, issuedAt: 0 })
@@ -201,6 +202,7 @@ t.test('each question is one command', { skip }, async (t) => {
     t.same(await countCommands(server, async () => await store.isRevoked(query('bob', undefined, 't1'))), { mget: 1 })
     t.same(await countCommands(server, async () => await store.epochOf('bob')), { mget: 1 })
     t.same(await countCommands(server, async () => { await store.revokeToken('bob', 't2', DAY) }), { set: 1 })
+    for (const id of ['t3', 't3']) t.same(await countCommands(server, async () => await store.consumeToken('bob', id, DAY)), { set: 1 })
     const scripted: (() => unknown)[] = [
       () => store.rotate({ identity: 'bob', sessionId: 's1', generation: 1, grace: 0, keepFor: DAY }),
       () => store.listSessions('bob'),
@@ -244,7 +246,7 @@ t.test('an error of the server that is not about scripts comes through', { skip 
   }
 })
 
-t.test('a rotation does not wait for a connection, since its answer would come when nobody awaits it', { skip }, async (t) => {
+t.test('a rotation and a consumption do not wait for a connection, since their answer would come when nobody awaits it', { skip }, async (t) => {
   const server = await startRedis(t)
   for (const client of [await connectIoredis(t, server), await connectNodeRedis(t, server)]) {
     const store = redisStore(client)
@@ -252,6 +254,7 @@ t.test('a rotation does not wait for a connection, since its answer would come w
     await server.kill()
     await sleep(50)
     await t.rejects(async () => await store.rotate({ identity: 'ada', sessionId: 's1', generation: 1, grace: 0, keepFor: DAY }), /not connected/)
+    await t.rejects(async () => await store.consumeToken('ada', 't1', DAY), /not connected/)
     await server.restart()
   }
 })
@@ -289,7 +292,7 @@ t.test('a client that gives Buffers for text serves as well', { skip }, async (t
 function wrap (client: Awaited<ReturnType<typeof connectNodeRedis>>) {
   return {
     mGet: (keys: string[]) => client.mGet(keys),
-    set: (key: string, value: string, options: { PX: number }) => client.set(key, value, options),
+    set: (key: string, value: string, options: { PX: number, condition?: 'NX' }) => client.set(key, value, options),
     evalSha: (sha: string, options: { keys: string[], arguments: string[] }) => client.evalSha(sha, options),
     eval: (source: string, options: { keys: string[], arguments: string[] }) => client.eval(source, options),
   }

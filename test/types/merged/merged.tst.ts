@@ -36,6 +36,8 @@ describe('with merged JwtTypes', () => {
     expect(app.createRefreshToken).type.toBeCallableWith(ada)
     expect(app.createRefreshToken).type.not.toBeCallableWith({ id: 'ada' })
     expect(manager.createAccessToken).type.not.toBeCallableWith('ada')
+    expect(app.createToken).type.toBeCallableWith('invite', ada)
+    expect(app.createToken).type.not.toBeCallableWith('invite', 'ada')
   })
 
   test('the claims reach request.jwt, read-only, beside the registered ones', () => {

@@ -83,6 +83,17 @@ describe('the instance', () => {
     expect(app.createRefreshToken('ada', { expiresDelta: 60 })).type.toBe<Promise<string>>()
   })
 
+  test('issues tokens of types of one\'s own', () => {
+    expect(app.createToken('invite', 'ada')).type.toBe<Promise<string>>()
+    expect(app.jwtManager().createToken('invite', 'ada')).type.toBe<Promise<string>>()
+    expect(app.createToken).type.toBeCallableWith('invite', 'ada', {
+      expiresDelta: '1h', additionalClaims: { team: 'a' }, additionalHeaders: { kid: 'k1' },
+    })
+    expect(app.createToken).type.not.toBeCallableWith('invite', 'ada', { fresh: true })
+    expect(app.createToken).type.not.toBeCallableWith('invite')
+    expect(app.createToken).type.not.toBeCallableWith(7, 'ada')
+  })
+
   test('knows no fresh refresh token, and no token without an identity', () => {
     expect(app.createRefreshToken).type.not.toBeCallableWith('ada', { fresh: true })
     expect(app.createAccessToken).type.not.toBeCallableWith()

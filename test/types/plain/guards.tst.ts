@@ -137,12 +137,24 @@ describe('on other servers', () => {
 })
 
 describe('a rule', () => {
-  test('takes its six members, each of its kind', () => {
+  test('takes its members, each of its kind', () => {
     expect(app.jwtRequired).type.toBeCallableWith({
       optional: true, fresh: true, refresh: false, verifyType: false, skipRevocationCheck: true, locations: ['cookies', 'json'],
     })
     expect(app.jwtRequired).type.toBeCallableWith({ locations: 'query_string' })
     expect(app.jwtRequired).type.toBeCallableWith(undefined)
+  })
+
+  test('takes scopes, roles and a type', () => {
+    expect(app.jwtRequired).type.toBeCallableWith({ scopes: 'reports:read', roles: 'admin', type: 'invite' })
+    expect(app.jwtRequired).type.toBeCallableWith({ scopes: ['reports:read', 'reports:write'], roles: ['admin', 'editor'] })
+    expect(app.jwtRequired).type.toBeCallableWith({ scopes: ['reports:read'] as const, roles: Object.freeze(['admin']) })
+    expect(app.jwtRequired).type.toBeCallableWith({ scopes: undefined, roles: undefined, type: undefined })
+    expect(app.jwtRequired).type.not.toBeCallableWith({ scopes: 7 })
+    expect(app.jwtRequired).type.not.toBeCallableWith({ scopes: [7] })
+    expect(app.jwtRequired).type.not.toBeCallableWith({ roles: { admin: true } })
+    expect(app.jwtRequired).type.not.toBeCallableWith({ type: ['invite'] })
+    expect(app.jwtRequired).type.not.toBeCallableWith({ scope: 'reports:read' })
   })
 
   test('takes nothing else', () => {

@@ -47,6 +47,14 @@ describe('the options', () => {
     expect<JwtExtendedOptions['verifyCache']>().type.not.toBeAssignableFrom<true>()
   })
 
+  test('take token types, each with its expiry', () => {
+    expect<JwtExtendedOptions['tokenTypes']>().type.toBeAssignableFrom({ invite: { expires: '7d', singleUse: true }, report: { expires: 60 } })
+    expect<JwtExtendedOptions['tokenTypes']>().type.toBeAssignableFrom({ device: { expires: false as const } })
+    expect<JwtExtendedOptions['tokenTypes']>().type.not.toBeAssignableFrom({ invite: {} })
+    expect<JwtExtendedOptions['tokenTypes']>().type.not.toBeAssignableFrom({ invite: '7d' })
+    expect<JwtExtendedOptions['tokenTypes']>().type.not.toBeAssignableFrom({ invite: { expires: '7d', singleUse: 'yes' } })
+  })
+
   test('take undefined for what is left to the default', () => {
     expect<JwtExtendedOptions>().type.toBeAssignableFrom({ secretKey: process.env['JWT_SECRET_KEY'], namespace: undefined })
   })

@@ -1,0 +1,62 @@
+import type { FastifyRequest } from 'fastify'
+import type { DeepReadonly, JwtHeader, JwtPayload } from '../types/claims.js'
+import { isPromise } from './awaitable.js'
+import { JwtDecodeError, RevokedTokenError } from './errors.js'
+import type { Settings } from './settings.js'
+import { nameIdentity, type AskStore } from './store-access.js'
+
+/** A verified token, and the request that it came with. */
+export interface UsedToken {
+  readonly request: FastifyRequest
+  readonly identity: unknown
+  readonly jwtHeader: DeepReadonly<JwtHeader>
+  readonly jwtPayload: DeepReadonly<JwtPayload>
+}
+
+/** Lets tokens of single-use types be used by one request each. */
+export interface SingleUse {
+  /**
+   * Uses a token up, where its type is good for one request. Throws, or rejects with, the error of one that was used
+   * before.
+   */
+  useUp (token: UsedToken): void | PromiseLike<void>
+  /** Whether this very request has used the token up: several guards may judge one request, and it is one use all the same. */
+  isUsedBy (token: UsedToken): boolean
+}
+
+// The mark must not end before the token does by the clock of another instance, which may be behind.
+const CLOCK_MARGIN = 60_000
+
+// A token without expiry stays used for as long as anybody will ask.
+const HUNDRED_YEARS = 100 * 365 * 24 * 60 * 60 * 1000
+
+/** Makes the one way in which a configuration uses tokens up. */
+export function createSingleUse ({ tokenTypes, decodeLeeway }: Settings, ask: AskStore): SingleUse {
+  const uses = new WeakMap<FastifyRequest, { identity: unknown, tokenId: unknown }>()
+
+  // Only the one literal answer lets a request pass.
+  function settle (token: UsedToken, isFirst: boolean): void {
+    if (isFirst !== true) throw new RevokedTokenError(undefined, token)
+    uses.set(token.request, { identity: nameIdentity(token.identity), tokenId: token.jwtPayload.jti })
+  }
+
+  function isUsedBy ({ request, identity, jwtPayload }: UsedToken): boolean {
+    const use = uses.get(request)
+    return use !== undefined && use.tokenId === jwtPayload.jti && use.identity === nameIdentity(identity)
+  }
+
+  return {
+    isUsedBy,
+
+    useUp (token) {
+      const { type, jti, exp } = token.jwtPayload
+      if (tokenTypes.get(type!)?.singleUse !== true || isUsedBy(token)) return
+      if (typeof jti !== 'string') throw new JwtDecodeError('Missing claim: jti', token)
+      const left = exp === undefined ? HUNDRED_YEARS : (exp + decodeLeeway) * 1000 - Date.now()
+      const keepFor = Math.max(Math.ceil(left), 0) + CLOCK_MARGIN
+      const answer = ask((store) => store.consumeToken(nameIdentity(token.identity), jti, keepFor))
+      if (isPromise(answer)) return Promise.resolve(answer).then((isFirst) => { settle(token, isFirst) })
+      settle(token, answer)
+    },
+  }
+}
