@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest 
 import fastifyPlugin from 'fastify-plugin'
 import { assertBodyIsThere } from './lib/guard.js'
 import { kState, refreshRequest, requestGetters, revokeRequest } from './lib/request-state.js'
+import { assertOriginsAreNamed } from './lib/route-guards.js'
 import { addManager, findManager, findManagerOf, findSessionManagerOf } from './lib/scope.js'
 import type { JwtExtendedOptions, JwtRule, SetCookiesOptions, UnsetCookiesOptions } from './types/options.js'
 import type { RefreshTokensOptions, TokenPair } from './types/sessions.js'
@@ -64,6 +65,7 @@ const plugin: FastifyPluginAsync<JwtExtendedOptions> = async function jwtExtende
     return findManagerOf(this).unsetRefreshCookies(this, options)
   })
   scope.addHook('onRoute', assertBodyIsThere)
+  scope.addHook('onRoute', assertOriginsAreNamed)
 }
 
 // A scope without a store must not have its parent's sessions beside its own tokens.

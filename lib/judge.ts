@@ -53,7 +53,7 @@ type Check = (entry: Case) => void | PromiseLike<void>
 /** Compiles a rule: the locations, and the checks that this rule and this configuration really need. */
 export function compileJudge (settings: Settings, codec: Codec, rule: Rule, owner: Owner, ask: AskStore | undefined): Judge {
   const { decodeLeeway, identityClaim } = settings
-  const locations = compileLocations(settings, rule.locations, rule.refresh)
+  const locations = compileLocations(settings, rule.locations, rule.refresh, rule.allowedOrigins)
   const anonymous = anonymousState(owner)
   const checks = compileChecks(settings, rule, ask)
 

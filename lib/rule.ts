@@ -1,6 +1,7 @@
 import type { TokenLocation } from '../types/claims.js'
 import { JwtUsageError } from './errors.js'
 import { assertKnownNames } from './names.js'
+import { originNames } from './origins.js'
 import { locationNames, storeFailures, type Settings } from './settings.js'
 
 /** A rule: checked and complete. */
@@ -13,10 +14,12 @@ export interface Rule {
   /** What to do while the store fails. */
   readonly storeFailure: 'closed' | 'open'
   readonly locations: readonly TokenLocation[]
+  /** The pages that may open a WebSocket with a cookie; absent: those of the same origin. */
+  readonly allowedOrigins: readonly string[] | undefined
 }
 
 const FLAGS = { optional: false, fresh: false, refresh: false, verifyType: true, skipRevocationCheck: false }
-const NAMES = [...Object.keys(FLAGS), 'locations', 'storeFailure']
+const NAMES = [...Object.keys(FLAGS), 'locations', 'storeFailure', 'allowedOrigins']
 
 /**
  * Checks a rule and fills in its defaults.
@@ -24,7 +27,9 @@ const NAMES = [...Object.keys(FLAGS), 'locations', 'storeFailure']
  * @throws {JwtUsageError} for anything that is not a rule, naming what is wrong with it.
  */
 export function readRule (given: unknown, settings: Settings): Rule {
-  if (given === undefined) return { ...FLAGS, locations: settings.tokenLocation, storeFailure: settings.storeFailure }
+  if (given === undefined) {
+    return { ...FLAGS, locations: settings.tokenLocation, storeFailure: settings.storeFailure, allowedOrigins: undefined }
+  }
   assertKnownNames(given, NAMES, 'a guard')
   const rule = given as Record<string, unknown>
   const flags = { ...FLAGS }
@@ -38,12 +43,19 @@ export function readRule (given: unknown, settings: Settings): Rule {
   if (locations === undefined) throw new JwtUsageError(`A guard's locations must be ${locationNames.takes}`)
   const wanted = rule['storeFailure'] === undefined ? settings.storeFailure : storeFailures.read(rule['storeFailure'])
   if (wanted === undefined) throw new JwtUsageError(`A guard's storeFailure must be ${storeFailures.takes}`)
+  const allowedOrigins = rule['allowedOrigins'] === undefined ? undefined : originNames.read(rule['allowedOrigins'])
+  if (rule['allowedOrigins'] !== undefined) {
+    if (allowedOrigins === undefined) throw new JwtUsageError(`A guard's allowedOrigins must be ${originNames.takes}`)
+    if (!locations.includes('cookies')) {
+      throw new JwtUsageError("A guard's allowedOrigins are for tokens in cookies; add 'cookies' to its locations, or leave them out")
+    }
+  }
   // Where the password was asked for or a login goes on, doubt is no permission.
-  return { ...flags, locations, storeFailure: flags.fresh || flags.refresh ? 'closed' : wanted }
+  return { ...flags, locations, storeFailure: flags.fresh || flags.refresh ? 'closed' : wanted, allowedOrigins }
 }
 
 /** What tells one rule from another. */
 export function identifyRule (rule: Rule): string {
-  const { locations, storeFailure, ...flags } = rule
-  return `${Object.values(flags).map(Number).join('')}${storeFailure}${locations.join()}`
+  const { locations, storeFailure, allowedOrigins = [], ...flags } = rule
+  return `${Object.values(flags).map(Number).join('')}${storeFailure}${locations.join()} ${allowedOrigins.join()}`
 }

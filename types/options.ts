@@ -210,6 +210,11 @@ export interface JwtRule {
   skipRevocationCheck?: boolean | undefined
   /** What this guard does while the store fails. @default storeFailure of the configuration */
   storeFailure?: 'closed' | 'open' | undefined
+  /**
+   * The pages that may open a WebSocket with the user's cookies: exact origins, such as `'https://app.example.com'`. A
+   * WebSocket route whose guard looks into cookies cannot be declared without.
+   */
+  allowedOrigins?: string | string[] | undefined
 }
 
 /** What `createRefreshToken` takes besides the identity. */
