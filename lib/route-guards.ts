@@ -5,7 +5,7 @@ import type { Settings } from './settings.js'
 /** What a guard was made of. */
 export interface GuardDescription {
   readonly settings: Settings
-  readonly rule: Rule
+  readonly rule: Rule & { readonly scopes?: readonly string[] | undefined }
 }
 
 /** A route as Fastify's `onRoute` shows it: with its own hooks, but not those of its scope. */
@@ -37,6 +37,11 @@ export function guardsOf (route: Route): GuardDescription[] {
     const description = typeof hook === 'function' ? descriptions.get(hook) : undefined
     return description ?? []
   })
+}
+
+/** Whether a token in a cookie needs its CSRF value with one of these methods. */
+export function needsCsrfValue ({ cookieCsrfProtect, csrfMethods }: Settings, methods: readonly string[]): boolean {
+  return cookieCsrfProtect && methods.some((method) => csrfMethods.includes(method))
 }
 
 /** @throws {JwtUsageError} for a WebSocket route that would take cookies from a page without being told which pages may. */
