@@ -1,7 +1,9 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
 import { assertBodyIsThere } from './lib/guard.js'
+import { documentRoutes, openapiTransform } from './lib/openapi.js'
 import { kState, refreshRequest, requestGetters, revokeRequest } from './lib/request-state.js'
+import { assertOriginsAreNamed } from './lib/route-guards.js'
 import { addManager, findManager, findManagerOf, findSessionManagerOf } from './lib/scope.js'
 import type { JwtExtendedOptions, JwtRule, SetCookiesOptions, UnsetCookiesOptions } from './types/options.js'
 import type { RefreshTokensOptions, TokenPair } from './types/sessions.js'
@@ -67,6 +69,8 @@ const plugin: FastifyPluginAsync<JwtExtendedOptions> = async function jwtExtende
     return findManagerOf(this).unsetRefreshCookies(this, options)
   })
   scope.addHook('onRoute', assertBodyIsThere)
+  scope.addHook('onRoute', assertOriginsAreNamed)
+  documentRoutes(scope)
 }
 
 // A scope without a store must not have its parent's sessions beside its own tokens.
@@ -86,6 +90,7 @@ export {
   UserClaimsVerificationError, UserLookupError, WrongTokenError
 } from './lib/errors.js'
 export type { ErrorContext } from './lib/errors.js'
+export { openapiTransform }
 export { memoryStore, type MemoryStoreOptions } from './lib/stores/memory.js'
 export { redisStore, type RedisStoreOptions } from './lib/stores/redis.js'
 export type { IoredisClient, NodeRedisClient, RedisClient } from './lib/stores/redis-client.js'
@@ -93,6 +98,7 @@ export type * from './types/claims.js'
 export type * from './types/failure.js'
 export type * from './types/fastify.js'
 export type * from './types/manager.js'
+export type * from './types/openapi.js'
 export type * from './types/options.js'
 export type * from './types/sessions.js'
 export type * from './types/store.js'

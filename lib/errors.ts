@@ -113,7 +113,7 @@ export class InvalidQueryParamError extends defineError({
   loader: 'invalidTokenLoader', message: 'Invalid value for query parameter',
 }) {}
 
-/** The token came by cookie, and the CSRF value is missing or another one. */
+/** The token came by cookie, and the CSRF value is missing or another one, or a page that may not opens a WebSocket. */
 export class CsrfError extends defineError({
   code: 'CSRF', flask: 401, rfc6750: 403, challengeError: 'invalid_token',
   loader: 'unauthorizedLoader', message: 'CSRF double submit tokens do not match',

@@ -64,7 +64,7 @@ export function compileJudge (
   settings: Settings, codec: Codec, rule: Rule, owner: Owner, ask: AskStore | undefined, singleUse: SingleUse | undefined
 ): Judge {
   const { decodeLeeway } = settings
-  const locations = compileLocations(settings, rule.locations, rule.refresh)
+  const locations = compileLocations(settings, rule.locations, rule.refresh, rule.allowedOrigins)
   const anonymous = anonymousState(owner)
   const checks = compileChecks(settings, rule, ask, singleUse)
 

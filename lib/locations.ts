@@ -4,6 +4,7 @@ import type { FastifyRequest } from 'fastify'
 import type { TokenLocation } from '../types/claims.js'
 import { createHeaderReader } from './authorization-header.js'
 import { CsrfError, InvalidQueryParamError, JwtDecodeError, JwtUsageError, NoAuthorizationError } from './errors.js'
+import { assertOrigin } from './origins.js'
 import type { Settings } from './settings.js'
 
 /** Finds the token that one location holds. */
@@ -13,7 +14,7 @@ export interface Extractor {
   read (request: FastifyRequest): string | undefined
   /** Why it holds none. */
   absence (request: FastifyRequest): string
-  /** The CSRF value that has to come along; `undefined` where this request needs none. */
+  /** The CSRF value that has to come along; `undefined` where this request needs none. Refuses a page that may not ask. */
   csrf?(request: FastifyRequest): string | undefined
 }
 
@@ -30,8 +31,10 @@ export interface Locations {
 const LONGEST_TOKEN = 16_384
 
 /** Compiles the ordered list of locations of a rule. */
-export function compileLocations (settings: Settings, names: readonly TokenLocation[], refresh: boolean): Locations {
-  const extractors = names.map((name) => EXTRACTORS[name](settings, refresh))
+export function compileLocations (
+  settings: Settings, names: readonly TokenLocation[], refresh: boolean, allowedOrigins?: readonly string[]
+): Locations {
+  const extractors = names.map((name) => EXTRACTORS[name](settings, refresh, allowedOrigins))
   return {
     extractors,
     needBody: names.some((name) => name === 'json' || (name === 'cookies' && readsForms(settings))),
@@ -45,7 +48,9 @@ export function compileLocations (settings: Settings, names: readonly TokenLocat
   }
 }
 
-const EXTRACTORS: Readonly<Record<TokenLocation, (settings: Settings, refresh: boolean) => Extractor>> = {
+type Compile = (settings: Settings, refresh: boolean, allowedOrigins: readonly string[] | undefined) => Extractor
+
+const EXTRACTORS: Readonly<Record<TokenLocation, Compile>> = {
   headers (settings) {
     const header = settings.headerName.toLowerCase()
     const reader = createHeaderReader(settings.headerName, settings.headerType)
@@ -56,9 +61,10 @@ const EXTRACTORS: Readonly<Record<TokenLocation, (settings: Settings, refresh: b
     }
   },
 
-  cookies (settings, refresh) {
+  cookies (settings, refresh, allowedOrigins) {
     const name = refresh ? settings.refreshCookieName : settings.accessCookieName
-    const extractor: Extractor = {
+    const readCsrfValue = settings.cookieCsrfProtect ? compileCsrf(settings, refresh) : undefined
+    return {
       location: 'cookies',
       // The header itself: another plugin may have decoded, signed or not yet parsed what it shows as request.cookies.
       read: (request) => {
@@ -66,8 +72,11 @@ const EXTRACTORS: Readonly<Record<TokenLocation, (settings: Settings, refresh: b
         return cookie === undefined ? undefined : parseCookie(cookie)[name] || undefined
       },
       absence: () => `Missing cookie "${name}"`,
+      csrf (request) {
+        assertOrigin(request, allowedOrigins)
+        return readCsrfValue?.(request)
+      },
     }
-    return settings.cookieCsrfProtect ? { ...extractor, csrf: compileCsrf(settings, refresh) } : extractor
   },
 
   query_string (settings) {

@@ -10,7 +10,8 @@ import { assertCsrf, assertNotExpired, compileJudge, type Judge } from './judge.
 import { publish, readKeyring, rotateKeyring } from './keyring.js'
 import { assertKnownNames } from './names.js'
 import type { Owner } from './request-state.js'
-import { identifyRule, readRule } from './rule.js'
+import { describeGuard } from './route-guards.js'
+import { identifyRule, readRule, type Rule } from './rule.js'
 import { createEmit } from './session-events.js'
 import { createSessions, type Sessions } from './sessions.js'
 import { readSettings } from './settings.js'
@@ -41,8 +42,7 @@ export function createManager (options: unknown): { namespace: string | undefine
   const judges = new Map<string, Judge>()
 
   // There are no more judges than there are different rules.
-  function judgeOf (given: unknown): Judge {
-    const rule = readRule(given, settings)
+  function judgeOf (rule: Rule): Judge {
     const id = identifyRule(rule)
     let judge = judges.get(id)
     if (judge === undefined) {
@@ -62,11 +62,14 @@ export function createManager (options: unknown): { namespace: string | undefine
     createRefreshToken: issuer.createRefreshToken,
     createToken: issuer.createToken,
 
-    jwtRequired: (rule) => createGuard(judgeOf(rule), answer),
+    jwtRequired (given) {
+      const rule = readRule(given, settings)
+      return describeGuard(createGuard(judgeOf(rule), answer), { settings, rule })
+    },
 
     async verifyJwt (request, rule) {
       try {
-        const verdict = await judgeOf(rule).judge(request, undefined)
+        const verdict = await judgeOf(readRule(rule, settings)).judge(request, undefined)
         return verdict && { jwtHeader: verdict.jwtHeader, jwtPayload: verdict.jwtPayload }
       } catch (error) {
         throw dress(error)

@@ -2,6 +2,7 @@ import type { TokenLocation } from '../types/claims.js'
 import { JwtUsageError } from './errors.js'
 import { oneOrMore, scopeToken, text, type Kind } from './kinds.js'
 import { assertKnownNames } from './names.js'
+import { originNames } from './origins.js'
 import { locationNames, storeFailures, type Settings } from './settings.js'
 import { findTokenKind } from './token-types.js'
 
@@ -21,10 +22,12 @@ export interface Rule {
   readonly scopes: readonly string[]
   /** One of them is needed, where there are any. */
   readonly roles: readonly string[]
+  /** The pages that may open a WebSocket with a cookie; absent: those of the same origin. */
+  readonly allowedOrigins: readonly string[] | undefined
 }
 
 const FLAGS = { optional: false, fresh: false, refresh: false, verifyType: true, skipRevocationCheck: false }
-const NAMES = [...Object.keys(FLAGS), 'locations', 'storeFailure', 'type', 'scopes', 'roles']
+const NAMES = [...Object.keys(FLAGS), 'locations', 'storeFailure', 'type', 'scopes', 'roles', 'allowedOrigins']
 
 const scopeTokens = oneOrMore(scopeToken)
 const roleNames = oneOrMore(text)
@@ -37,7 +40,15 @@ const NONE: readonly string[] = Object.freeze([])
  */
 export function readRule (given: unknown, settings: Settings): Rule {
   if (given === undefined) {
-    return { ...FLAGS, locations: settings.tokenLocation, storeFailure: settings.storeFailure, type: undefined, scopes: NONE, roles: NONE }
+    return {
+      ...FLAGS,
+      locations: settings.tokenLocation,
+      storeFailure: settings.storeFailure,
+      type: undefined,
+      scopes: NONE,
+      roles: NONE,
+      allowedOrigins: undefined,
+    }
   }
   assertKnownNames(given, NAMES, 'a guard')
   const rule = given as Record<string, unknown>
@@ -55,13 +66,19 @@ export function readRule (given: unknown, settings: Settings): Rule {
   // Where the password was asked for, a login goes on or a token is used up, doubt is no permission.
   const isStrict = flags.fresh || flags.refresh || kind?.singleUse === true
   const storeFailure = readField(rule, 'storeFailure', storeFailures, settings.storeFailure)
+  const locations = readField(rule, 'locations', locationNames, settings.tokenLocation)
+  const allowedOrigins = rule['allowedOrigins'] === undefined ? undefined : readField(rule, 'allowedOrigins', originNames, NONE)
+  if (allowedOrigins !== undefined && !locations.includes('cookies')) {
+    throw new JwtUsageError("A guard's allowedOrigins are for tokens in cookies; add 'cookies' to its locations, or leave them out")
+  }
   return {
     ...flags,
-    locations: readField(rule, 'locations', locationNames, settings.tokenLocation),
+    locations,
     storeFailure: isStrict ? 'closed' : storeFailure,
     type: type as string | undefined,
     scopes: readField(rule, 'scopes', scopeTokens, NONE),
     roles: readField(rule, 'roles', roleNames, NONE),
+    allowedOrigins,
   }
 }
 
@@ -73,8 +90,8 @@ function readField<T> (rule: Record<string, unknown>, name: string, kind: Kind<T
 
 /** What tells one rule from another. */
 export function identifyRule (rule: Rule): string {
-  const { locations, storeFailure, type, scopes, roles, ...flags } = rule
+  const { locations, storeFailure, type, scopes, roles, allowedOrigins = NONE, ...flags } = rule
   const plain = `${Object.values(flags).map(Number).join('')}${storeFailure}${locations.join()}`
-  if (type === undefined && scopes.length + roles.length === 0) return plain
-  return plain + JSON.stringify([type, scopes.toSorted(), roles.toSorted()])
+  if (type === undefined && scopes.length + roles.length + allowedOrigins.length === 0) return plain
+  return plain + JSON.stringify([type, scopes.toSorted(), roles.toSorted(), allowedOrigins])
 }

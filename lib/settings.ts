@@ -79,6 +79,7 @@ const OPTIONS = {
   errorMessageKey: option(text, 'msg'),
   errorProfile: option(oneOf('flask', 'rfc6750'), 'flask'),
   throwErrors: option(flag, false),
+  openapi: option(flag, false),
   tokenLocation: option(locationNames, Object.freeze(['headers'] as const)),
   headerName: option(token, 'Authorization'),
   headerType: option(oneOfTokenOrNothing(), 'Bearer'),

@@ -7,8 +7,8 @@ import ts from 'typescript'
 // types on the ground may name each other.
 const FLOORS = [
   [
-    'types/claims.ts', 'types/failure.ts', 'types/fastify.ts', 'types/manager.ts', 'types/options.ts', 'types/sessions.ts',
-    'types/store.ts',
+    'types/claims.ts', 'types/failure.ts', 'types/fastify.ts', 'types/manager.ts', 'types/openapi.ts', 'types/options.ts',
+    'types/sessions.ts', 'types/store.ts',
   ],
   [
     'lib/awaitable.ts', 'lib/csrf.ts', 'lib/durations.ts', 'lib/errors.ts', 'lib/per-key.ts', 'lib/query-answer.ts',
@@ -19,11 +19,11 @@ const FLOORS = [
     'lib/store-suite/consumption.ts', 'lib/store-suite/listing.ts', 'lib/store-suite/revocation.ts', 'lib/store-suite/rotation.ts', 'lib/stores/memory.ts', 'lib/stores/redis-client.ts',
   ],
   ['lib/store-access.ts', 'lib/store-suite.ts', 'lib/stores/redis.ts', 'lib/token-types.ts', 'lib/trusted-issuers.ts'],
-  ['lib/remote-keys.ts', 'lib/settings.ts'],
+  ['lib/origins.ts', 'lib/remote-keys.ts', 'lib/settings.ts'],
   ['lib/answer.ts', 'lib/claims.ts', 'lib/keyring.ts', 'lib/locations.ts', 'lib/rule.ts', 'lib/single-use.ts'],
-  ['lib/signatures.ts'],
-  ['lib/issuer-keys.ts'],
-  ['lib/codec.ts'],
+  ['lib/route-guards.ts', 'lib/signatures.ts'],
+  ['lib/issuer-keys.ts', 'lib/openapi-answers.ts', 'lib/openapi-security.ts'],
+  ['lib/codec.ts', 'lib/openapi.ts'],
   ['lib/cookies.ts', 'lib/issue.ts'],
   ['lib/sessions.ts'],
   ['lib/request-state.ts'],

@@ -117,7 +117,7 @@ t.test('all that is promised is exported, and nothing that is not', async (t) =>
   t.strictSame(Object.keys(entry).sort(), [
     'CsrfError', 'ExpiredTokenError', 'FreshTokenRequiredError', 'InsufficientScopeError', 'InvalidHeaderError', 'InvalidQueryParamError', 'JwtDecodeError', 'JwtError',
     'JwtUsageError', 'NoAuthorizationError', 'RevokedTokenError', 'StoreUnavailableError', 'UserClaimsVerificationError', 'UserLookupError', 'WrongTokenError',
-    'default', 'memoryStore', 'redisStore'
+    'default', 'memoryStore', 'openapiTransform', 'redisStore'
   ])
 })
 

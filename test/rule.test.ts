@@ -9,7 +9,7 @@ const FLAGS = ['optional', 'fresh', 'refresh', 'verifyType', 'skipRevocationChec
 
 t.test('a rule that says nothing is the default: a token, of type access, from the configured locations', async (t) => {
   const settings = readSettings({ secretKey: SECRET, tokenLocation: ['cookies', 'headers'] })
-  const defaults = { optional: false, fresh: false, refresh: false, verifyType: true, skipRevocationCheck: false, locations: ['cookies', 'headers'], storeFailure: 'closed', type: undefined, scopes: [], roles: [] }
+  const defaults = { optional: false, fresh: false, refresh: false, verifyType: true, skipRevocationCheck: false, locations: ['cookies', 'headers'], storeFailure: 'closed', type: undefined, scopes: [], roles: [], allowedOrigins: undefined }
   for (const rule of [undefined, {}, Object.fromEntries([...FLAGS, 'locations'].map((name) => [name, undefined])), Object.create(null)]) {
     t.strictSame(readRule(rule, settings), defaults)
   }

@@ -53,6 +53,7 @@ const KINDS: Partial<Record<keyof JwtExtendedOptions, Row>> = {
   errorMessageKey: TEXT,
   errorProfile: { takes: "one of 'flask', 'rfc6750'", good: ['flask', 'rfc6750'], bad: ['', 'Flask', 'rfc', 6750, null, true, [], ['flask'], {}] },
   throwErrors: FLAG,
+  openapi: FLAG,
   tokenLocation: {
     takes: "one of 'headers', 'cookies', 'query_string', 'json', or a list of such, not empty",
     good: ['headers', 'cookies', 'query_string', 'json', ['json'], ['cookies', 'headers'], ['headers', 'headers']],

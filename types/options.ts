@@ -107,6 +107,11 @@ export interface JwtExtendedOptions {
   errorProfile?: 'flask' | 'rfc6750' | undefined
   /** A guard hands its errors to the application's error handler instead of answering. @default false */
   throwErrors?: boolean | undefined
+  /**
+   * Describe guarded routes in the OpenAPI document of @fastify/swagger: what they take for a token, and their refusals.
+   * Where @fastify/swagger was registered with a `transform`, put `openapiTransform` into that instead. @default false
+   */
+  openapi?: boolean | undefined
   /** Where tokens are looked for; the order is the precedence. @default 'headers' */
   tokenLocation?: TokenLocation | TokenLocation[] | undefined
   /** The header that carries the token. @default 'Authorization' */
@@ -265,6 +270,11 @@ export interface JwtRule {
   scopes?: string | readonly string[] | undefined
   /** The roles of which a token must have one. 403 `InsufficientScopeError` otherwise. */
   roles?: string | readonly string[] | undefined
+  /**
+   * The pages that may open a WebSocket with the user's cookies: exact origins, such as `'https://app.example.com'`. A
+   * WebSocket route whose guard looks into cookies cannot be declared without.
+   */
+  allowedOrigins?: string | string[] | undefined
 }
 
 /** What `createRefreshToken` takes besides the identity. */
