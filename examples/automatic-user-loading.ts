@@ -27,7 +27,8 @@ interface User {
 }
 
 // Your application would declare the type once, and createAccessToken, the loaders and request.currentUser would all
-// know it: see "TypeScript" in the README. The examples share one compilation, so this one says `as User` instead.
+// know it: see "TypeScript" in docs/getting-started.md. The examples share one compilation, so this one says `as User`
+// instead.
 
 const PEOPLE = [
   { username: 'ada', fullName: 'Ada Lovelace', password: 'analytical engine' },
