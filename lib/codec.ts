@@ -106,6 +106,7 @@ export function createCodec (settings: Settings, keyring: Keyring): Codec {
       return cached
     }
     const { header, payload } = verifier.verify(token)
+    if (hasStrayCharacter(token)) throw refusal('FAST_JWT_INVALID_SIGNATURE', token)
     let settled: DeepReadonly<JwtHeader>
     try {
       settled = settleHeader(token, header)
@@ -176,6 +177,11 @@ function compileVerifier (keys: readonly VerifyingKey[]): Verifier {
       throw explain(mismatch, token)
     },
   }
+}
+
+// No bytes are written in 4n + 1 signs (RFC 4648 §4): the last would stand for nothing, and fast-jwt would pass over it.
+function hasStrayCharacter (token: string): boolean {
+  return (token.length - token.lastIndexOf('.') - 1) % 4 === 1
 }
 
 // The header is a part of fast-jwt's signer, and making one parses the key again.
