@@ -216,7 +216,8 @@ function refusal (code: TokenValidationErrorCode, token: unknown, cause?: unknow
   const reason = REASONS[code]
   if (reason === undefined) return new JwtUsageError('fast-jwt could not use the key or the options it was given', cause)
   const tooShort = code === 'FAST_JWT_MALFORMED' && typeof token === 'string' && token.indexOf('.') === token.lastIndexOf('.')
-  return new JwtDecodeError(tooShort ? 'Not enough segments' : reason, { cause })
+  // Of the library's error only the code: it may hold the payload, or a parser's words that quote it.
+  return new JwtDecodeError(tooShort ? 'Not enough segments' : reason, cause === undefined ? {} : { cause: Object.assign(new Error(code), { code }) })
 }
 
 // With a list instead of recursion, so that no depth of nesting overflows the stack.
