@@ -12,7 +12,7 @@ const HOSTILE: Record<string, string> = {
   'a bare carriage return': 'ada\rX-Evil: 1',
   'folded lines': 'ada\r\n X-Evil: 1',
   'an end of the quoted string': 'ada", error="none", realm="x',
-  'backslashes': 'ada\\", x="\\',
+  backslashes: 'ada\\", x="\\',
   'another challenge': 'ada, Basic realm="log in again", Bearer',
   'a log line': 'ada"}\n{"level":30,"msg":"root logged in"}',
   'escapes of a terminal': '\u001b[2J\u001b[1;31mroot\u001b]0;title\u0007\u001bP1000p\u001b\\',
@@ -22,8 +22,8 @@ const HOSTILE: Record<string, string> = {
   'an override of the direction': 'ada\u202etoor\u2066',
   'a lone surrogate': 'ada\ud800',
   'full width': 'ａｄａ＂，\uff0d',
-  'a format': '%s %d %j %o %% ${sub} {{sub}} %c',
-  'markup': '</script><img src=x onerror=alert(1)>',
+  'a format': `%s %d %j %o %% \${sub} {{sub}} %c`,
+  markup: '</script><img src=x onerror=alert(1)>',
   'very long': 'a'.repeat(5000),
 }
 
@@ -67,7 +67,7 @@ t.test('an identity that ends up in a message breaks out of neither answer nor h
     const { text, statuses } = await sendRaw(port, head('GET', '/', bearer(await app.createAccessToken(identity))))
     t.strictSame(statuses, [401], name)
     const { msg } = assertClean(t, name, text, lines)
-    t.equal(msg, `Error loading the user ${identity.toWellFormed()}`)
+    t.equal(msg, `Error loading the user ${identity}`)
     t.ok(lines.some((line) => JSON.parse(line).msg === msg), `${name}: the log says the same`)
   }
 })
@@ -78,7 +78,7 @@ t.test('a message that an application makes of an unverified kid does so neither
     lines.length = 0
     const { text, statuses } = await sendRaw(port, head('GET', '/', bearer(forge({ sub: 'ada' }, { alg: 'HS256', kid }))))
     t.strictSame(statuses, [401], name)
-    t.equal(assertClean(t, name, text, lines).msg, `Unknown key ${kid.toWellFormed()}`)
+    t.equal(assertClean(t, name, text, lines).msg, `Unknown key ${kid}`)
   }
 })
 
