@@ -22,7 +22,7 @@ const HOSTILE: Record<string, string> = {
   'an override of the direction': 'ada\u202etoor\u2066',
   'a lone surrogate': 'ada\ud800',
   'full width': 'ａｄａ＂，\uff0d',
-  'a format': `%s %d %j %o %% \${sub} {{sub}} %c`,
+  'a format': '%s %d %j %o %% {{sub}} $sub %c',
   markup: '</script><img src=x onerror=alert(1)>',
   'very long': 'a'.repeat(5000),
 }
