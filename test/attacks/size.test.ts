@@ -63,11 +63,11 @@ t.test('what is over the limits of Node and Fastify is a 431, 413 or 414 of thei
   t.strictSame((await sendRaw(port, head('GET', '/', bearer(token)))).statuses, [200])
 })
 
-t.test('a hundred thousand commas, spaces or fields in a header are read once', async (t) => {
+t.test('two hundred thousand commas, spaces or fields in a header are read once', async (t) => {
   const { app, token } = await buildTarget(t)
-  const many = 100_000
+  const many = 200_000
   for (const [name, value] of [
-    ['commas', ','.repeat(many)], ['commas around a token', `${','.repeat(many)}Bearer ${token}${','.repeat(many)}`], ['spaces', ' '.repeat(many)], ['spaces behind the scheme', `Bearer${' '.repeat(many)}x`],
+    ['commas', ','.repeat(many)], ['commas around a token', `${','.repeat(many)}Bearer ${token}${','.repeat(many)}`], ['commas between fields', `Basic a${','.repeat(many)}Bearer ${token}`], ['spaces between fields', `Basic a,${' '.repeat(many)}Bearer ${token}`], ['spaces', ' '.repeat(many)], ['spaces behind the scheme', `Bearer${' '.repeat(many)}x`],
     ['tabs in the middle', `Bearer x${'\t'.repeat(many)}y`], ['empty fields', ' , '.repeat(many)], ['schemes', 'Bearer,'.repeat(many)], ['schemes with words', 'Bearer a,'.repeat(many)], ['other schemes', 'Basic a, '.repeat(many)],
     ['words', `Bearer ${'a '.repeat(many)}`], ['commas and spaces', ', '.repeat(many)], ['quotes', '"'.repeat(many)], ['equals signs', `Bearer ${'='.repeat(many)}`], ['dots', `Bearer ${'.'.repeat(many)}`]
   ] as const) {
