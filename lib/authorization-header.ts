@@ -63,7 +63,8 @@ function isOneWord (value: string, from: number): boolean {
 }
 
 function trim (value: string | string[] | undefined): string {
-  if (value === undefined) return ''
+  // A header may have a name that every object has a member of, such as `constructor`: that member is no header.
+  if (typeof value !== 'string' && !Array.isArray(value)) return ''
   const text = (typeof value === 'string' ? value : value.join(',')).trim()
   let start = 0
   let end = text.length

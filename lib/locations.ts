@@ -86,7 +86,7 @@ const EXTRACTORS: Readonly<Record<TokenLocation, Compile>> = {
       location: 'query_string',
       absence: () => `Missing '${name}' query parameter`,
       read (request) {
-        const value = (request.query as Record<string, unknown>)[name]
+        const value = memberOf(request.query, name)
         if (value === undefined || value === '') return undefined
         if (typeof value !== 'string') throw new InvalidQueryParamError(`${invalid}it once`)
         if (!value.startsWith(prefix)) throw new InvalidQueryParamError(`${invalid}the value to start with '${prefix}'`)
@@ -152,7 +152,7 @@ function isForm (request: FastifyRequest): boolean {
   return type === 'application/x-www-form-urlencoded' || type === 'multipart/form-data'
 }
 
-// An own member only: a body is the client's, and so are the names in it.
+// An own member only: a body or a query is the client's, and so are the names in it.
 function memberOf (body: unknown, name: string): unknown {
   return typeof body === 'object' && body !== null && !Array.isArray(body) && Object.hasOwn(body, name)
     ? (body as Record<string, unknown>)[name]

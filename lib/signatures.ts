@@ -82,13 +82,21 @@ export function compileVerifier (key: Omit<VerifyingKey, 'kid'> & { readonly kid
     until: key.until,
     opening: undefined,
     check (token) {
+      let verified: ReturnType<CheckSignature>
       try {
-        return verify(token)
+        verified = verify(token)
       } catch (error) {
         throw explain(error, token)
       }
+      if (hasStrayCharacter(token)) throw refusal('FAST_JWT_INVALID_SIGNATURE', token)
+      return verified
     },
   }
+}
+
+// No bytes are written in 4n + 1 signs (RFC 4648 §4): the last would stand for nothing, and fast-jwt would pass over it.
+function hasStrayCharacter (token: string): boolean {
+  return (token.length - token.lastIndexOf('.') - 1) % 4 === 1
 }
 
 /**
@@ -147,5 +155,6 @@ export function refusal (code: TokenValidationErrorCode, token: unknown, cause?:
   const reason = REASONS[code]
   if (reason === undefined) return new JwtUsageError('fast-jwt could not use the key or the options it was given', cause)
   const tooShort = code === 'FAST_JWT_MALFORMED' && typeof token === 'string' && token.indexOf('.') === token.lastIndexOf('.')
-  return new JwtDecodeError(tooShort ? 'Not enough segments' : reason, { cause })
+  // Of the library's error only the code: it may hold the payload, or a parser's words that quote it.
+  return new JwtDecodeError(tooShort ? 'Not enough segments' : reason, cause === undefined ? {} : { cause: Object.assign(new Error(code), { code }) })
 }

@@ -1,0 +1,126 @@
+// RFC 9110 (HTTP semantics), mostly §11, and RFC 9111 (caching): docs/standards.md has the table.
+import t from 'tap'
+import { bearer, buildApp, SECRET } from '../support/app.js'
+import { head, listen, sendRaw } from '../support/raw-http.js'
+
+t.test('RFC 9110 §5.1: the name of the header is matched without regard to case', async (t) => {
+  const app = await buildApp(t, { secretKey: SECRET, headerName: 'X-Token' })
+  app.get('/', { preHandler: app.jwtRequired() }, async (request) => request.jwtIdentity)
+  const port = await listen(app)
+  const token = await app.createAccessToken('ada')
+  for (const name of ['X-Token', 'x-token', 'X-TOKEN']) {
+    t.strictSame((await sendRaw(port, head('GET', '/', { [name]: `Bearer ${token}` }))).statuses, [200], name)
+  }
+})
+
+t.test('RFC 9110 §5.3: of two Authorization lines the first one counts, as Node has it', async (t) => {
+  const app = await buildApp(t)
+  app.get('/', { preHandler: app.jwtRequired() }, async (request) => request.jwtIdentity)
+  const port = await listen(app)
+  const token = await app.createAccessToken('ada')
+  const both = (one: string, other: string): string => `GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: ${one}\r\nauthorization: ${other}\r\n\r\n`
+  t.strictSame((await sendRaw(port, both(`Bearer ${token}`, 'Bearer x'))).statuses, [200])
+  t.strictSame((await sendRaw(port, both('Bearer x', `Bearer ${token}`))).statuses, [422])
+})
+
+t.test('RFC 9110 §9.3.2: a HEAD is judged as the GET is', async (t) => {
+  const app = await buildApp(t)
+  let reached = 0
+  app.get('/', { preHandler: app.jwtRequired() }, async () => { reached++; return 'in' })
+  t.equal((await app.inject({ method: 'HEAD', url: '/' })).statusCode, 401)
+  t.equal(reached, 0)
+  t.equal((await app.inject({ method: 'HEAD', url: '/', headers: bearer(await app.createAccessToken('ada')) })).statusCode, 200)
+})
+
+t.test('RFC 9110 §9.3.7: an OPTIONS is not judged, and nothing is known of its sender', async (t) => {
+  const app = await buildApp(t)
+  app.options('/', { preHandler: app.jwtRequired() }, async (request) => request.jwtIdentity)
+  app.options('/open', { preHandler: app.jwtRequired() }, async () => 'in')
+  const headers = bearer(await app.createAccessToken('ada'))
+  t.equal((await app.inject({ method: 'OPTIONS', url: '/open' })).statusCode, 200)
+  t.equal((await app.inject({ method: 'OPTIONS', url: '/', headers })).statusCode, 500, 'a handler that reads the token is told that no guard has passed it')
+})
+
+t.test('RFC 9110 §11.1: the scheme is matched without regard to case', async (t) => {
+  const app = await buildApp(t)
+  app.get('/', { preHandler: app.jwtRequired() }, async () => 'in')
+  const token = await app.createAccessToken('ada')
+  for (const scheme of ['Bearer', 'bearer', 'BEARER', 'bEARER']) {
+    t.equal((await app.inject({ url: '/', headers: { authorization: `${scheme} ${token}` } })).statusCode, 200, scheme)
+  }
+})
+
+t.test('RFC 9110 §11.4: credentials that are no one word behind the scheme are refused', async (t) => {
+  const app = await buildApp(t)
+  app.get('/', { preHandler: app.jwtRequired() }, async () => 'in')
+  const token = await app.createAccessToken('ada')
+  for (const value of ['Bearer', `Bearer ${token} x`, `Bearer realm="x" ${token}`, `Bearer token="${token}"`, `Bearer "${token}"`]) {
+    t.equal((await app.inject({ url: '/', headers: { authorization: value } })).statusCode, 422, value.slice(0, 30))
+  }
+  t.equal((await app.inject({ url: '/', headers: { authorization: `Bearer   ${token}` } })).statusCode, 200, 'several spaces are one')
+})
+
+t.test('RFC 9110 §11.5: the realm of a challenge is never sent', async (t) => {
+  const app = await buildApp(t)
+  app.get('/', { preHandler: app.jwtRequired() }, async () => 'in')
+  for (const headers of [{}, bearer(await app.createAccessToken('ada', { expiresDelta: -1 }))]) {
+    const response = await app.inject({ url: '/', headers })
+    t.equal(response.statusCode, 401)
+    t.notMatch(response.headers['www-authenticate'], 'realm')
+  }
+})
+
+t.test('RFC 9110 §11.6.1: a challenge is one line of one scheme', async (t) => {
+  const app = await buildApp(t, { secretKey: SECRET, userLookupLoader: () => null })
+  app.get('/', { preHandler: app.jwtRequired() }, async () => 'in')
+  const port = await listen(app)
+  const token = await app.createAccessToken('ada\r\nX-Evil: 1, Basic realm="x"')
+  const { text } = await sendRaw(port, head('GET', '/', bearer(token)))
+  const lines = text.split('\r\n').filter((line) => /^(www-authenticate|x-evil)/i.test(line))
+  t.equal(lines.length, 1)
+  t.match(lines[0], /^www-authenticate: Bearer error="invalid_token", error_description="[^"]*"$/)
+})
+
+t.test('RFC 9110 §11.6.2: credentials of other schemes beside ours are passed over', async (t) => {
+  const app = await buildApp(t)
+  app.get('/', { preHandler: app.jwtRequired() }, async () => 'in')
+  const token = await app.createAccessToken('ada')
+  t.equal((await app.inject({ url: '/', headers: { authorization: `Basic YTpi, Bearer ${token}` } })).statusCode, 200)
+  t.equal((await app.inject({ url: '/', headers: { authorization: 'Basic YTpi' } })).statusCode, 401)
+})
+
+t.test('RFC 9110 §15.5.2: every 401 has a challenge, also where a loader wrote its body or throwErrors handed it on', async (t) => {
+  for (const options of [{}, { throwErrors: true }, { unauthorizedLoader: () => ({ error: 'who are you?' }) }]) {
+    const app = await buildApp(t, { secretKey: SECRET, tokenLocation: ['headers', 'cookies'], ...options })
+    app.route({ method: ['GET', 'POST'], url: '/', preHandler: app.jwtRequired(), handler: async () => 'in' })
+    const token = await app.createAccessToken('ada')
+    for (const request of [{ url: '/' }, { url: '/', method: 'POST' as const, cookies: { access_token_cookie: token } }]) {
+      const response = await app.inject(request)
+      t.equal(response.statusCode, 401)
+      t.match(response.headers['www-authenticate'], /^Bearer/)
+    }
+  }
+})
+
+t.test('RFC 9110 §15.5.21: in the profile flask a token that cannot be processed is a 422', async (t) => {
+  const app = await buildApp(t)
+  app.get('/', { preHandler: app.jwtRequired() }, async () => 'in')
+  t.equal((await app.inject({ url: '/', headers: bearer('x.y.z') })).statusCode, 422)
+})
+
+t.test('RFC 9110 §15.6.4: a store that fails is a 503 with Retry-After', async (t) => {
+  const fail = async (): Promise<never> => { throw new Error('down') }
+  const store = { isRevoked: fail, epochOf: fail, revokeToken: fail, startSession: fail, rotate: fail, endSession: fail, endAll: fail, listSessions: fail }
+  const app = await buildApp(t, { secretKey: SECRET, store })
+  app.get('/', { preHandler: app.jwtRequired() }, async () => 'in')
+  const response = await app.inject({ url: '/', headers: bearer(await app.createAccessToken('ada')) })
+  t.equal(response.statusCode, 503)
+  t.match(response.headers['retry-after'], /^[1-9]\d*$/)
+})
+
+t.test('RFC 9111 §5.2.2.5: an answer that sets a token cookie is not to be stored', async (t) => {
+  const app = await buildApp(t)
+  const token = await app.createAccessToken('ada')
+  app.get('/', (_request, reply) => { reply.setAccessCookies(token).send('in') })
+  t.equal((await app.inject('/')).headers['cache-control'], 'no-store')
+})
