@@ -9,6 +9,7 @@ import { toSeconds } from './durations.js'
 import { JwtUsageError } from './errors.js'
 import { assertKnownNames } from './names.js'
 import type { Settings } from './settings.js'
+import type { Sign } from './signatures.js'
 import { nameIdentity, type AskStore } from './store-access.js'
 
 /** What ties a token to a session. */
@@ -45,12 +46,11 @@ export function createIssuer (settings: Settings, codec: Codec, ask: AskStore | 
     type: TokenType, identity: JwtIdentity, options: CreateAccessTokenOptions, lifetime: number | false, binding?: SessionBinding
   ): Promise<string> {
     if (options !== NO_OPTIONS) assertKnownNames(options, OPTIONS[type].names, OPTIONS[type].method)
-    let sign = codec.signer
+    let loadedSigner: Sign | undefined
     if (encodeKeyLoader !== undefined) {
       const key = encodeKeyLoader(identity)
-      sign = codec.signerOf(isPromise(key) ? await key : key)
-    }
-    if (sign === undefined) {
+      loadedSigner = codec.signerOf(isPromise(key) ? await key : key)
+    } else if (codec.signer === undefined) {
       throw new JwtUsageError('There is no key to sign tokens with: give secretKey, privateKey or encodeKeyLoader')
     }
     const subject = binding?.subject ?? (userIdentityLoader === undefined ? identity : await userIdentityLoader(identity))
@@ -72,6 +72,8 @@ export function createIssuer (settings: Settings, codec: Codec, ask: AskStore | 
     if (binding !== undefined) bind(claims, type, binding, subject, options.additionalClaims, loadedClaims)
     else if (ask !== undefined) await markEpoch(claims, ask)
     assertClaims(claims, type, settings)
+    // Asked for last of all: the keys may have been rotated while the loaders were waited for.
+    const sign = loadedSigner ?? codec.signer!
     return sign(claims, mergeHeaders(loadedHeaders, options.additionalHeaders))
   }
 
