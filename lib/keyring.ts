@@ -17,7 +17,7 @@ export interface SigningKey {
   readonly kid: string | undefined
 }
 
-/** A key and the accepted algorithms that it is fit for. */
+/** A key and the accepted algorithms that it is fit for, the one that signs first. */
 export interface VerifyingKey {
   readonly object: KeyObject
   readonly algorithms: readonly JwtAlgorithm[]
@@ -110,13 +110,11 @@ function retire ({ signing, verifying }: Keyring, settings: Settings, lastExpiry
 }
 
 /** The public halves of the keys that verify (RFC 7517 §5). */
-export function publish ({ verifying }: Keyring, algorithm: JwtAlgorithm): PublicJwk[] {
+export function publish ({ verifying }: Keyring): PublicJwk[] {
   const now = Date.now()
   return verifying
     .filter((key) => key.object.type === 'public' && key.until > now)
-    .map(({ object, algorithms, kid }) => ({
-      ...object.export({ format: 'jwk' }), kid, alg: algorithms.includes(algorithm) ? algorithm : algorithms[0]!, use: 'sig',
-    }))
+    .map(({ object, algorithms: [alg], kid }) => ({ ...object.export({ format: 'jwk' }), kid, alg: alg!, use: 'sig' }))
 }
 
 function readKeys ({ secretKey, privateKey, publicKey }: GivenKeys): Keys {
