@@ -90,6 +90,21 @@ async function ours (algorithm: Algorithm, more: JwtExtendedOptions = {}, count 
   return serve(app, byHeader(await makeTokens(options, count)))
 }
 
+const ISSUER = 'https://login.example.com/'
+
+/** Tokens of somebody else's, with the claims of ours, whose key set this process serves, too. */
+async function oursByIssuer (): Promise<Subject> {
+  const { privateKey } = makeKeys('RS256')
+  const maker = Fastify()
+  await maker.register(jwtExtended, { algorithm: 'RS256', privateKey: privateKey!, accessTokenExpires: '1d', encodeIssuer: ISSUER, encodeAudience: 'bench' })
+  maker.get('/jwks', () => maker.jwks())
+  const jwksUri = `${await maker.listen({ port: 0, host: '127.0.0.1' })}/jwks`
+  const app = Fastify()
+  await app.register(jwtExtended, { issuers: [{ issuer: ISSUER, audience: 'bench', jwksUri }] })
+  app.get('/', { preHandler: app.jwtRequired() }, (_request, reply) => { reply.send(answer) })
+  return serve(app, byHeader(await Promise.all(Array.from({ length: HOT }, (_, i) => maker.createAccessToken(`user-${i}`)))))
+}
+
 async function oursByCookie (): Promise<Subject> {
   const app = Fastify()
   await app.register(jwtExtended, { secretKey: secret, tokenLocation: 'cookies' })
@@ -209,6 +224,7 @@ export const CASES = {
   'no-op hook': noop,
   'ours, HS256': () => ours('HS256'),
   'ours, RS256': () => ours('RS256'),
+  'ours, issuer RS256': oursByIssuer,
   'ours, ES256': () => ours('ES256'),
   'ours, EdDSA': () => ours('EdDSA'),
   'ours, HS256, no cache': () => ours('HS256', { verifyCache: false }),

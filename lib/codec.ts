@@ -69,7 +69,7 @@ export function createCodec (settings: Settings, keyring: Keyring): Codec {
   function replaceKeys ({ signing, verifying }: Keyring): void {
     const before = verifiers
     verifiers = verifying.map((key) => {
-      const known = before.find(({ kid }) => kid === key.kid) ?? compileVerifier(key)
+      const known = before.find(({ kid, algorithms }) => kid === key.kid && algorithms.join() === key.algorithms.join()) ?? compileVerifier(key)
       known.until = key.until
       return known
     })
@@ -117,8 +117,8 @@ export function createCodec (settings: Settings, keyring: Keyring): Codec {
     const opened = living.find(({ opening, kid }) => opening !== undefined && opening.header.kid === kid && token.startsWith(opening.text))
     if (opened !== undefined) return [opened]
     const { kid } = decode(token).header
-    const named = living.find((verifier) => verifier.kid === kid)
-    return named === undefined ? living : [named]
+    const named = living.filter((verifier) => verifier.kid === kid)
+    return named.length === 0 ? living : named
   }
 
   function verifyForeign (

@@ -174,7 +174,7 @@ export class StoreUnavailableError extends defineError({
 
 /** The key set of the token's issuer could not be fetched yet. */
 export class KeySetUnavailableError extends defineError({
-  code: 'KEY_SET_UNAVAILABLE', flask: 503, rfc6750: 503, retryAfter: 5, message: 'Key set of the issuer unavailable',
+  code: 'KEY_SET_UNAVAILABLE', flask: 503, rfc6750: 503, retryAfter: 10, message: 'Key set of the issuer unavailable',
 }) {}
 
 /** Whether an error is one of the classes above. Their base class alone says nothing of an answer. */

@@ -9,6 +9,7 @@ import { toSeconds } from './durations.js'
 import { JwtUsageError } from './errors.js'
 import { assertKnownNames } from './names.js'
 import type { Settings } from './settings.js'
+import type { Sign } from './signatures.js'
 import { nameIdentity, type AskStore } from './store-access.js'
 import { findTokenKind, isKnownType } from './token-types.js'
 
@@ -50,12 +51,11 @@ export function createIssuer (settings: Settings, codec: Codec, ask: AskStore | 
       const { names, method } = type === 'access' ? ACCESS : type === 'refresh' ? REFRESH : OWN
       assertKnownNames(options, names, method)
     }
-    let sign = codec.signer
+    let loadedSigner: Sign | undefined
     if (encodeKeyLoader !== undefined) {
       const key = encodeKeyLoader(identity)
-      sign = codec.signerOf(isPromise(key) ? await key : key)
-    }
-    if (sign === undefined) {
+      loadedSigner = codec.signerOf(isPromise(key) ? await key : key)
+    } else if (codec.signer === undefined) {
       throw new JwtUsageError('There is no key to sign tokens with: give secretKey, privateKey or encodeKeyLoader')
     }
     const subject = binding?.subject ?? (userIdentityLoader === undefined ? identity : await userIdentityLoader(identity))
@@ -77,6 +77,8 @@ export function createIssuer (settings: Settings, codec: Codec, ask: AskStore | 
     if (binding !== undefined) bind(claims, type, binding, subject, options.additionalClaims, loadedClaims)
     else if (ask !== undefined) await markEpoch(claims, ask)
     assertClaims(claims, type, settings)
+    // Asked for last of all: the keys may have been rotated while the loaders were waited for.
+    const sign = loadedSigner ?? codec.signer!
     return sign(claims, mergeHeaders(loadedHeaders, options.additionalHeaders))
   }
 

@@ -1,4 +1,4 @@
-import type { JwtHeader } from '../types/claims.js'
+import type { JwtAlgorithm, JwtHeader } from '../types/claims.js'
 import { KeySetUnavailableError } from './errors.js'
 import { thumbprintOf } from './key-id.js'
 import { readPublicKey, type Key } from './keys.js'
@@ -22,7 +22,6 @@ export interface IssuerKeys {
 
 interface IssuerKey {
   readonly id: string
-  readonly algorithms: readonly string[]
   readonly verifier: Verifier
 }
 
@@ -36,8 +35,9 @@ export function createIssuerKeys (settings: IssuerSettings): IssuerKeys {
 
   function lookUp ({ alg, kid }: JwtHeader): readonly Verifier[] {
     return (keys ?? [])
-      .filter(({ algorithms, verifier }) => algorithms.includes(alg!) && (kid === undefined || verifier.kid === undefined || verifier.kid === kid))
       .map(({ verifier }) => verifier)
+      .filter((verifier) => verifier.algorithms.includes(alg as JwtAlgorithm) &&
+        (kid === undefined || verifier.kid === undefined || verifier.kid === kid))
   }
 
   // One request in flight, however many wait for it.
@@ -61,7 +61,7 @@ export function createIssuerKeys (settings: IssuerSettings): IssuerKeys {
     for (const { verifier } of keys!) verifier.until = oldAt
   }
 
-  function fail (cause: unknown): never {
+  function fail (cause: Error): never {
     notBefore = Date.now() + COOL_DOWN
     if (keys !== undefined && !isFailing) {
       process.emitWarning(`The key set of ${settings.issuer} cannot be fetched; the last one goes on serving (${reasonOf(cause)})`, {
@@ -113,10 +113,9 @@ function readIssuerKey (jwk: Record<string, unknown>, { algorithms }: IssuerSett
   const fit = algorithms.filter((algorithm) => key.algorithms.includes(algorithm))
   if (fit.length === 0) return undefined
   const verifier = compileVerifier({ object: key.object, algorithms: fit, kid, until: 0 })
-  return { id: JSON.stringify([kid, thumbprintOf(key.object), fit]), algorithms: fit, verifier }
+  return { id: JSON.stringify([kid, thumbprintOf(key.object), fit]), verifier }
 }
 
-function reasonOf (cause: unknown): string {
-  if (!(cause instanceof Error)) return String(cause)
+function reasonOf (cause: Error): string {
   return cause.cause instanceof Error ? `${cause.message}: ${cause.cause.message}` : cause.message
 }

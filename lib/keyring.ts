@@ -17,7 +17,7 @@ export interface SigningKey {
   readonly kid: string | undefined
 }
 
-/** A key and the accepted algorithms that it is fit for. */
+/** A key and the accepted algorithms that it is fit for, the one that signs first. */
 export interface VerifyingKey {
   readonly object: KeyObject
   readonly algorithms: readonly JwtAlgorithm[]
@@ -61,8 +61,14 @@ export function readKeyring (settings: Settings): Keyring {
       ? 'There is no key: give secretKey, for example secretKey: process.env.JWT_SECRET_KEY (is the variable set?)'
       : 'There is no key: give privateKey to issue and verify tokens, or publicKey to verify them only')
   }
-  return arrange(keys, settings)
+  const keyring = arrange(keys, settings)
+  assertNoOrphan(keyring.verifying, settings)
+  return keyring
 }
+
+const FOREIGN = {
+  secretKey: ['privateKey', 'publicKey'], privateKey: ['secretKey'], publicKey: ['secretKey', 'privateKey'],
+} as const satisfies Record<keyof GivenKeys, readonly (keyof GivenKeys)[]>
 
 /**
  * The keys after a rotation: what is given comes first and signs. A list is the whole of what verifies from now on; a
@@ -79,14 +85,15 @@ export function rotateKeyring (keyring: Keyring, given: unknown, settings: Setti
     throw new JwtUsageError('rotateKeys changes the keys of the configuration, but here a loader or an issuer gives them')
   }
   if (named[wanted] === undefined) throw new JwtUsageError(`rotateKeys needs ${wanted} for the algorithm ${settings.algorithm}`)
-  const foreign = wanted === 'secretKey' ? named.privateKey ?? named.publicKey : named.secretKey
-  if (foreign !== undefined) throw new JwtUsageError(`rotateKeys takes ${wanted} here: the keys of one kind at a time`)
-  const fresh = arrange(readKeys(named), { ...settings, decodeAlgorithms: settings.decodeAlgorithms.filter((name) => isHmac(name) === (wanted === 'secretKey')) })
+  const foreign = FOREIGN[wanted].find((name) => named[name] !== undefined)
+  if (foreign !== undefined) throw new JwtUsageError(`rotateKeys takes no ${foreign} here, but ${wanted}`)
+  const fresh = arrange(readKeys(named), settings)
   const isWhole = Array.isArray(wanted === 'secretKey' ? named.secretKey : named.publicKey)
   const others = keyring.verifying.filter(({ object }) => (object.type === 'secret') !== (wanted === 'secretKey'))
   const retired = isWhole ? [] : retire(keyring, settings, lastExpiry)
   const kept = [...retired, ...others].filter((key) => !fresh.verifying.some((newer) => newer.kid === key.kid))
   const verifying = [...fresh.verifying, ...kept]
+  assertNoOrphan(verifying, settings)
   const signing = fresh.signing && { ...fresh.signing, kid: verifying[0]!.kid }
   return Object.freeze({ signing, verifying: Object.freeze(verifying) })
 }
@@ -103,13 +110,11 @@ function retire ({ signing, verifying }: Keyring, settings: Settings, lastExpiry
 }
 
 /** The public halves of the keys that verify (RFC 7517 §5). */
-export function publish ({ verifying }: Keyring, algorithm: JwtAlgorithm): PublicJwk[] {
+export function publish ({ verifying }: Keyring): PublicJwk[] {
   const now = Date.now()
   return verifying
     .filter((key) => key.object.type === 'public' && key.until > now)
-    .map(({ object, algorithms, kid }) => ({
-      ...object.export({ format: 'jwk' }), kid, alg: algorithms.includes(algorithm) ? algorithm : algorithms[0]!, use: 'sig',
-    }))
+    .map(({ object, algorithms: [alg], kid }) => ({ ...object.export({ format: 'jwk' }), kid, alg: alg!, use: 'sig' }))
 }
 
 function readKeys ({ secretKey, privateKey, publicKey }: GivenKeys): Keys {
@@ -123,7 +128,7 @@ function readKeys ({ secretKey, privateKey, publicKey }: GivenKeys): Keys {
 }
 
 function arrange ({ secrets, privateKey, publicKeys }: Keys, settings: Settings): Keyring {
-  const { algorithm, decodeAlgorithms, decodeKeyLoader } = settings
+  const { algorithm, decodeAlgorithms } = settings
   const own = isHmac(algorithm) ? secrets : publicKeys
   if (own.length === 0 && secrets.length + publicKeys.length > 0) {
     throw new JwtUsageError(isHmac(algorithm)
@@ -136,12 +141,6 @@ function arrange ({ secrets, privateKey, publicKeys }: Keys, settings: Settings)
   for (const [index, key] of publicKeys.entries()) {
     if (!isHmac(algorithm) && accept(key, decodeAlgorithms) === undefined) throw unfit(key, `publicKey[${index}]`, decodeAlgorithms)
   }
-  if (decodeKeyLoader === undefined) {
-    const orphan = decodeAlgorithms.find((name) => verifying.length > 0 && !verifying.some((key) => key.algorithms.includes(name)))
-    if (orphan !== undefined) {
-      throw new JwtUsageError(`decodeAlgorithms has ${orphan}, but no key for it: give ${isHmac(orphan) ? 'secretKey' : 'a fitting publicKey'} or leave it out`)
-    }
-  }
   const signing = isHmac(algorithm) ? secrets[0] : privateKey
   if (signing !== undefined && !signing.algorithms.includes(algorithm)) {
     throw unfit(signing, 'privateKey', [algorithm])
@@ -150,6 +149,13 @@ function arrange ({ secrets, privateKey, publicKeys }: Keys, settings: Settings)
     signing: signing && { object: signing.object, algorithm, kid: nameSigning(signing, secrets) },
     verifying: Object.freeze(verifying),
   })
+}
+
+function assertNoOrphan (verifying: readonly VerifyingKey[], { decodeAlgorithms, decodeKeyLoader }: Settings): void {
+  if (decodeKeyLoader !== undefined || verifying.length === 0) return
+  const orphan = decodeAlgorithms.find((name) => !verifying.some((key) => key.algorithms.includes(name)))
+  if (orphan === undefined) return
+  throw new JwtUsageError(`decodeAlgorithms has ${orphan}, but no key for it: give ${isHmac(orphan) ? 'secretKey' : 'a fitting publicKey'} or leave it out`)
 }
 
 function nameSigning ({ object }: Key, secrets: readonly Key[]): string | undefined {

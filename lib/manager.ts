@@ -116,7 +116,7 @@ export function createManager (options: unknown): { namespace: string | undefine
       codec.replaceKeys(keyring)
     },
 
-    jwks: () => ({ keys: publish(keyring, settings.algorithm) }),
+    jwks: () => ({ keys: publish(keyring) }),
 
     setAccessCookies: (reply, token, options) => cookies.set(reply, 'access', token, options),
     setRefreshCookies: (reply, token, options) => cookies.set(reply, 'refresh', token, options),

@@ -1,6 +1,6 @@
 import { isTrustworthy, type IssuerSettings } from './trusted-issuers.js'
 
-/** The longest that one answer of an issuer may take, in milliseconds. */
+/** The longest that it may take to get the keys of an issuer, discovery included, in milliseconds. */
 const PATIENCE = 5000
 /** The most bytes that one answer may have; the largest known key sets have some 30,000. */
 const MOST_BYTES = 500_000
@@ -8,20 +8,21 @@ const MOST_KEYS = 100
 
 /** Fetches the key set of an issuer: a list of what may be JWKs. Rejects where there is none to be had. */
 export async function fetchKeys ({ issuer, jwksUri }: IssuerSettings): Promise<readonly Record<string, unknown>[]> {
-  const set = await fetchJson(jwksUri ?? await discover(issuer))
+  const signal = AbortSignal.timeout(PATIENCE)
+  const set = await fetchJson(jwksUri ?? await discover(issuer, signal), signal)
   const { keys } = set
   if (!Array.isArray(keys)) throw new Error('The key set has no list of keys')
   return keys.slice(0, MOST_KEYS).filter(isRecord)
 }
 
 /** Finds where an issuer's keys are: OpenID Connect Discovery 1.0 §4, then RFC 8414 §3. */
-async function discover (issuer: string): Promise<URL> {
+async function discover (issuer: string, signal: AbortSignal): Promise<URL> {
   const { origin, pathname } = new URL(issuer)
   const path = pathname.replace(/\/$/, '')
   let failure: unknown
   for (const url of [`${origin}${path}/.well-known/openid-configuration`, `${origin}/.well-known/oauth-authorization-server${path}`]) {
     try {
-      return readConfiguration(await fetchJson(new URL(url)), issuer)
+      return readConfiguration(await fetchJson(new URL(url), signal), issuer)
     } catch (error) {
       failure ??= error
     }
@@ -39,14 +40,14 @@ function readConfiguration (configuration: Record<string, unknown>, issuer: stri
   return new URL(uri)
 }
 
-async function fetchJson (url: URL): Promise<Record<string, unknown>> {
+async function fetchJson (url: URL, signal: AbortSignal): Promise<Record<string, unknown>> {
   const response = await fetch(url, {
     // Where it leads to was not configured.
     redirect: 'manual',
-    signal: AbortSignal.timeout(PATIENCE),
+    signal,
     headers: { accept: 'application/json, application/jwk-set+json' },
   })
-  if (response.status !== 200 || response.body === null) {
+  if (response.status !== 200) {
     await response.body?.cancel()
     throw new Error(`${url.href} answered ${response.status}`)
   }

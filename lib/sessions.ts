@@ -66,7 +66,7 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
   async function rotate (payload: DeepReadonly<JwtPayload>, options: RefreshTokensOptions = {}, user?: unknown): Promise<TokenPair> {
     assertKnownNames(options, ['additionalClaims'], 'refreshTokens')
     // What somebody else calls a refresh token's session is none of ours.
-    if (issuerOf(settings.issuers, payload) !== undefined) throw new WrongTokenError('Only refresh tokens of our own are allowed', { jwtPayload: payload })
+    if (issuerOf(settings.issuers, payload) !== undefined) throw new WrongTokenError('Only refresh tokens are allowed', { jwtPayload: payload })
     const { sid: sessionId, gen: generation } = payload
     if (typeof sessionId !== 'string') throw new JwtDecodeError('Missing claim: sid')
     if (typeof generation !== 'number' || !Number.isSafeInteger(generation) || generation < 1) throw new JwtDecodeError('Missing claim: gen')

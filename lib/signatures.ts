@@ -1,6 +1,6 @@
 import { createDecoder, createSigner, createVerifier, type TokenValidationErrorCode } from 'fast-jwt'
 import { LRUCache } from 'lru-cache'
-import type { DeepReadonly, JwtHeader, JwtPayload } from '../types/claims.js'
+import type { DeepReadonly, JwtAlgorithm, JwtHeader, JwtPayload } from '../types/claims.js'
 import type { RawPayload } from './claims.js'
 import { JwtDecodeError, JwtUsageError } from './errors.js'
 import type { SigningKey, VerifyingKey } from './keyring.js'
@@ -15,6 +15,7 @@ export type CheckSignature = (token: string) => { header: JwtHeader, payload: Ra
 export interface Verifier {
   readonly check: CheckSignature
   readonly kid: string | undefined
+  readonly algorithms: readonly JwtAlgorithm[]
   /** Until when it may be relied on without asking again where it came from, in milliseconds since 1970. */
   until: number
   /** How the tokens of this key begin, and what that says; as far as it was seen. */
@@ -79,6 +80,7 @@ export function compileVerifier (key: Omit<VerifyingKey, 'kid'> & { readonly kid
   })
   return {
     kid: key.kid,
+    algorithms: key.algorithms,
     until: key.until,
     opening: undefined,
     check (token) {

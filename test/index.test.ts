@@ -116,14 +116,14 @@ t.test('a root route that is declared before the plugin is loaded is guarded all
 t.test('all that is promised is exported, and nothing that is not', async (t) => {
   t.strictSame(Object.keys(entry).sort(), [
     'CsrfError', 'ExpiredTokenError', 'FreshTokenRequiredError', 'InsufficientScopeError', 'InvalidHeaderError', 'InvalidQueryParamError', 'JwtDecodeError', 'JwtError',
-    'JwtUsageError', 'NoAuthorizationError', 'RevokedTokenError', 'StoreUnavailableError', 'UserClaimsVerificationError', 'UserLookupError', 'WrongTokenError',
+    'JwtUsageError', 'KeySetUnavailableError', 'NoAuthorizationError', 'RevokedTokenError', 'StoreUnavailableError', 'UserClaimsVerificationError', 'UserLookupError', 'WrongTokenError',
     'default', 'memoryStore', 'openapiTransform', 'redisStore'
   ])
 })
 
 t.test('the instance, the request and the reply have the members that are promised', async (t) => {
   const app = await buildApp(t)
-  for (const name of ['createAccessToken', 'createRefreshToken', 'createToken', 'jwtRequired', 'decodeToken', 'getUnverifiedJwtHeaders', 'getJti', 'getCsrfToken', 'jwtManager']) {
+  for (const name of ['createAccessToken', 'createRefreshToken', 'createToken', 'jwtRequired', 'decodeToken', 'getUnverifiedJwtHeaders', 'getJti', 'getCsrfToken', 'rotateKeys', 'jwks', 'jwtManager']) {
     t.ok(app.hasDecorator(name), name)
   }
   for (const name of ['jwt', 'jwtHeader', 'jwtIdentity', 'jwtLocation', 'currentUser', 'verifyJwt']) t.ok(app.hasRequestDecorator(name), name)

@@ -1,4 +1,5 @@
 import { createHash, createPublicKey, createSecretKey, generateKeyPairSync, sign, type KeyObject } from 'node:crypto'
+import { calculateJwkThumbprint } from 'jose'
 import t, { type Test } from 'tap'
 import type { JwtAlgorithm, JwtExtendedOptions } from '../index.js'
 import { hashLength, isHmac, looksLikeKey, nameKey, readPrivateKey, readPublicKey, readSecret } from '../lib/keys.js'
@@ -98,7 +99,8 @@ t.test('each of the thirteen algorithms signs and verifies', async (t) => {
     const app = await buildApp(t, { algorithm, ...pairFor(algorithm) })
     const other = await buildApp(t, { algorithm, ...pairFor(algorithm, 'another') })
     const token = await app.createAccessToken('ada')
-    t.strictSame(app.getUnverifiedJwtHeaders(token), { alg: algorithm, typ: 'JWT' })
+    const kid = await calculateJwkThumbprint(pairFor(algorithm).publicKey)
+    t.strictSame(app.getUnverifiedJwtHeaders(token), { alg: algorithm, typ: 'JWT', kid })
     t.equal((await app.decodeToken(token)).sub, 'ada', algorithm)
     await t.rejects(other.decodeToken(token), { code: 'FST_JWT_EXT_INVALID_TOKEN', message: 'Signature verification failed' }, algorithm)
   }

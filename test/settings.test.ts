@@ -90,6 +90,11 @@ const KINDS: Partial<Record<keyof JwtExtendedOptions, Row>> = {
   refreshCsrfHeaderName: NAME,
   accessCsrfFieldName: TEXT,
   refreshCsrfFieldName: TEXT,
+  issuers: {
+    takes: "a list, not empty, of { issuer: 'https://…', audience: '…' }",
+    good: [[{ issuer: 'https://login.example.com/', audience: 'api' }], [{ issuer: 'them', audience: ['api'], jwksUri: 'https://login.example.com/jwks' }]],
+    bad: ['https://login.example.com/', '', [], null, true, 5, {}, { issuer: 'https://login.example.com/', audience: 'api' }],
+  },
   verifyCache: { takes: 'a whole number of entries, 1 or more, or false', good: [1, 5000, false], bad: [0, -1, 1.5, NaN, Infinity, '5', '', true, null, [], {}] },
   namespace: TEXT,
   userIdentityLoader: FUNCTION,
@@ -158,6 +163,7 @@ const DEFAULTS = {
   refreshCsrfHeaderName: 'X-CSRF-TOKEN',
   accessCsrfFieldName: 'csrf_token',
   refreshCsrfFieldName: 'csrf_token',
+  issuers: undefined,
   verifyCache: 5000,
   namespace: undefined,
 }
