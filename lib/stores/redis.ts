@@ -36,9 +36,12 @@ export function redisStore (client: RedisClient, options: RedisStoreOptions = {}
   function warnOfEviction (): void {
     if (isPolicyKnown) return
     isPolicyKnown = true
-    commands.memoryInfo().then((info) => {
-      const policy = /maxmemory_policy:(\S+)/.exec(info)?.[1]
-      if (policy === undefined || policy === 'noeviction') return
+    commands.memoryInfos().then((infos) => {
+      // The nodes of a cluster are known when it has answered.
+      isPolicyKnown = infos.length > 0
+      const policies = infos.map((info) => /maxmemory_policy:(\S+)/.exec(info)?.[1])
+      const policy = policies.find((policy) => policy !== undefined && policy !== 'noeviction')
+      if (policy === undefined) return
       process.emitWarning(
         `The Redis server may evict keys (maxmemory-policy ${policy}), and with them the marks that keep revoked tokens dead; set it to noeviction`,
         { code: 'FST_JWT_EXT_EVICTION' }

@@ -326,6 +326,42 @@ t.test('nodes of a cluster that may evict keys are warned of once', { skip }, as
   }
 })
 
+t.test('one node of a cluster that may evict keys is warned of, whichever it is', { skip }, async (t) => {
+  const servers = await startCluster(t)
+  const clients: [string, RedisClient][] = [
+    ['ioredis', await connectIoredisCluster(t, servers)], ['node-redis', await connectNodeRedisCluster(t, servers)],
+  ]
+  for (const [kind, client] of clients) {
+    const ask = (store: TokenStore) => warningsDuring(t, async () => await store.isRevoked(query('ada', 's1')))
+    t.same(await ask(redisStore(client)), [], kind)
+    for (const [i, { admin }] of servers.entries()) {
+      await admin.config('SET', 'maxmemory-policy', 'allkeys-lfu')
+      t.match(await ask(redisStore(client)), [{ message: /allkeys-lfu/ }], `${kind}, node ${i}`)
+      await admin.config('SET', 'maxmemory-policy', 'noeviction')
+    }
+  }
+})
+
+t.test('nodes of a cluster that do not say, or are not known yet, are asked again', { skip }, async (t) => {
+  const servers = await startCluster(t)
+  await servers[1]!.admin.config('SET', 'maxmemory-policy', 'allkeys-lru')
+  const client = await connectNodeRedisCluster(t, servers)
+  const store = redisStore(client)
+  const ask = (store: TokenStore) => warningsDuring(t, async () => { t.equal(await store.isRevoked(query('ada', 's1')), true) })
+  await servers[1]!.admin.call('ACL', 'SETUSER', 'default', '-info')
+  t.same(await ask(store), [])
+  await servers[1]!.admin.call('ACL', 'SETUSER', 'default', '+info')
+  t.equal((await ask(store)).length, 1)
+  t.same(await ask(store), [])
+
+  const known = await connectIoredisCluster(t, servers)
+  const lazy = known.duplicate([], { lazyConnect: true })
+  t.teardown(() => { lazy.disconnect() })
+  const early = redisStore(lazy)
+  t.same(await ask(early), [])
+  t.equal((await ask(early)).length, 1)
+})
+
 t.test('a server that keeps all keys is not warned of', { skip }, async (t) => {
   const server = await startRedis(t, ['--maxmemory-policy', 'noeviction'])
   for (const client of [await connectIoredis(t, server), await connectNodeRedis(t, server)]) {
