@@ -78,7 +78,8 @@ export function createIssuer (settings: Settings, codec: Codec, ask: AskStore | 
   function bind (
     claims: JwtPayload, type: TokenType, binding: SessionBinding, subject: unknown, ...sources: readonly unknown[]
   ): void {
-    const own = ['exp', 'jti', 'sid', 'gen', 'epoch', settings.identityClaim]
+    // `fresh` is what this login or refresh says it is: a loader does not know which of them asks.
+    const own = ['exp', 'jti', 'fresh', 'sid', 'gen', 'epoch', settings.identityClaim]
     const taken = own.find((name) => sources.some((source) => source !== undefined && Object.hasOwn(source as object, name)))
     if (taken !== undefined) throw new JwtUsageError(`additional claims of a session's tokens must not contain '${taken}'`)
     claims[settings.identityClaim] = subject

@@ -174,7 +174,7 @@ t.test('createTokenPair', async (t) => {
       { label: 5 }, { label: null }, { label: {} }, { fresh: 'soon' }, { fresh: 0 },
       { expiresDelta: 5 }, { lable: 'phone' }, null, 'phone', [], { additionalClaims: 5 }, { additionalHeaders: { alg: 'none' } },
       { additionalClaims: { type: 'access' } }, { additionalClaims: { type: 'refresh' } },
-      ...['exp', 'jti', 'sid', 'gen', 'epoch', 'sub'].map((name) => ({ additionalClaims: { [name]: 'mine' } })),
+      ...['exp', 'jti', 'fresh', 'sid', 'gen', 'epoch', 'sub'].map((name) => ({ additionalClaims: { [name]: 'mine' } })),
       { additionalClaims: { exp: undefined } },
     ]
     for (const options of wrong) {
@@ -192,7 +192,7 @@ t.test('createTokenPair', async (t) => {
   })
 
   t.test('no loader may set the claims of a session', async (t) => {
-    for (const name of ['exp', 'jti', 'sid', 'gen', 'epoch', 'sub']) {
+    for (const name of ['exp', 'jti', 'fresh', 'sid', 'gen', 'epoch', 'sub']) {
       const { app, calls } = await buildSessions(t, { additionalClaimsLoader: () => ({ [name]: 'mine' }) })
       const error = await refusalOf(app.createTokenPair('ada'))
       t.match(error, { code: 'FST_JWT_EXT_USAGE', message: new RegExp(`'${name}'`) })
@@ -440,6 +440,19 @@ t.test('refreshTokens', async (t) => {
       await t.rejects(app.refreshTokens(refreshToken, options as object), JwtUsageError)
     }
     t.equal(generationOf(await app.refreshTokens(refreshToken)), 2)
+  })
+
+  t.test('no claim makes its access token fresh', async (t) => {
+    let loaded = {}
+    const { app } = await buildSessions(t, { additionalClaimsLoader: () => loaded })
+    const { refreshToken } = await app.createTokenPair('ada', { fresh: true })
+    for (const fresh of [true, 2 ** 40, false]) {
+      await t.rejects(app.refreshTokens(refreshToken, { additionalClaims: { fresh } }), { code: 'FST_JWT_EXT_USAGE', message: /'fresh'/ })
+      loaded = { fresh }
+      await t.rejects(app.refreshTokens(refreshToken), { code: 'FST_JWT_EXT_USAGE', message: /'fresh'/ })
+      loaded = {}
+    }
+    t.equal(claimsOf((await app.refreshTokens(refreshToken)).accessToken).fresh, false)
   })
 
   t.test('a mistake in the claims is a mistake, and a retry within the grace goes on', async (t) => {
