@@ -30,6 +30,7 @@ const HUNDRED_YEARS = 100 * 365 * 24 * 60 * 60 * 1000
 /** Makes the sessions of a configuration. */
 export function createSessions (settings: Settings, codec: Codec, issuer: Issuer, ask: AskStore, emit: Emit): Sessions {
   const { sessionLifetime, identityClaim, userIdentityLoader, decodeLeeway } = settings
+  const timeout = settings.storeTimeout * 1000
   const endAllOnReuse = settings.onReuse === 'identity'
   const longestToken = Math.max(...[settings.accessTokenExpires, settings.refreshTokenExpires]
     .map((lifetime) => lifetime === false ? sessionLifetime : lifetime))
@@ -70,7 +71,7 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
     const subject = payload[identityClaim]
     const identity = nameIdentity(subject)
     const result: RotationResult = await ask((store) => store.rotate({
-      identity, sessionId, generation, grace: Math.round(settings.refreshGrace * 1000), keepFor, endAllOnReuse,
+      identity, sessionId, generation, grace: Math.round(settings.refreshGrace * 1000), keepFor, endAllOnReuse, timeout,
     }))
     if (result.outcome === 'reuse' || result.outcome === 'refused') {
       if (result.outcome === 'reuse') {
@@ -98,7 +99,7 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
       const sessionId = randomUUID()
       const pair = await createPair(identity, undefined, sessionId, 1, sessionLifetime, options)
       const name = nameIdentity(codec.decode(pair.accessToken).payload[identityClaim])
-      await ask((store) => store.startSession({ identity: name, sessionId, label, lifetime: sessionLifetime * 1000, keepFor }))
+      await ask((store) => store.startSession({ identity: name, sessionId, label, lifetime: sessionLifetime * 1000, keepFor, timeout }))
       emit({ type: 'session_created', identity: name, sessionId })
       return pair
     },

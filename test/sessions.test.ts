@@ -151,7 +151,7 @@ t.test('createTokenPair', async (t) => {
     for (const claims of [access, refresh]) t.notOk('epoch' in claims)
     t.not(access.jti, refresh.jti)
     t.not(access.csrf, refresh.csrf)
-    t.same(calls, [['startSession', { identity: 'ada', sessionId, label: undefined, lifetime: 90 * DAY * 1000, keepFor: 30 * DAY * 1000 }]])
+    t.same(calls, [['startSession', { identity: 'ada', sessionId, label: undefined, lifetime: 90 * DAY * 1000, keepFor: 30 * DAY * 1000, timeout: 250 }]])
     t.same(events, [{ type: 'session_created', identity: 'ada', sessionId }])
   })
 
@@ -292,7 +292,9 @@ t.test('refreshTokens', async (t) => {
     t.match(claimsOf(second.accessToken), { sub: 'ada', type: 'access', fresh: false, sid: first.sessionId })
     t.notOk('role' in claimsOf(second.accessToken))
     t.match(claimsOf(second.refreshToken), { sub: 'ada', type: 'refresh', sid: first.sessionId, gen: 2 })
-    const rotation: Rotation = { identity: 'ada', sessionId: first.sessionId, generation: 1, grace: 10_000, keepFor: 30 * DAY * 1000, endAllOnReuse: false }
+    const rotation: Rotation = {
+      identity: 'ada', sessionId: first.sessionId, generation: 1, grace: 10_000, keepFor: 30 * DAY * 1000, endAllOnReuse: false, timeout: 250,
+    }
     t.same(calls.slice(1), [['rotate', rotation]])
     t.same(events[1], { type: 'session_renewed', identity: 'ada', sessionId: first.sessionId, adopted: false })
     t.equal(generationOf(await app.refreshTokens(second.refreshToken)), 3)

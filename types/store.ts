@@ -24,6 +24,8 @@ export interface NewSession {
   readonly lifetime: number
   /** Milliseconds that its newest token lives; after them nothing of the session is needed any more. */
   readonly keepFor: number
+  /** As for a rotation: a session that starts later is one that nobody has. @default no limit */
+  readonly timeout?: number | undefined
 }
 
 /** A refresh token that wants a successor. */
@@ -38,6 +40,12 @@ export interface Rotation {
   readonly keepFor: number
   /** Whether the first reuse ends all of the identity, as `endAll` does, in the same step. @default false */
   readonly endAllOnReuse?: boolean | undefined
+  /**
+   * Milliseconds that the answer is waited for. What would be done later must not be done, where the store can know: the
+   * client was told that it failed, and when it tries again after the grace, the token must not have been used.
+   * @default no limit
+   */
+  readonly timeout?: number | undefined
 }
 
 /**

@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto'
 import type { RotationResult, StoredSession, TokenStore } from '../../types/store.js'
 import { JwtUsageError } from '../errors.js'
 import { adaptClient, type RedisClient } from './redis-client.js'
-import { END, END_ALL, LIST, ROTATE, START } from './redis-scripts.js'
+import { END, END_ALL, LIST, ROTATE, START, type Script } from './redis-scripts.js'
+import { createServerClock } from './server-clock.js'
 
 /** What `redisStore` takes besides the client. */
 export interface RedisStoreOptions {
@@ -30,6 +31,7 @@ export function redisStore (client: RedisClient, options: RedisStoreOptions = {}
   const { prefix = 'jwt:' } = options
   if (typeof prefix !== 'string' || /[{}]/.test(prefix)) throw new JwtUsageError('redisStore: prefix must be a string without braces')
   const commands = adaptClient(client)
+  const clock = createServerClock()
   let isPolicyKnown = false
 
   // An evicted mark would bring a revoked token back to life.
@@ -56,6 +58,26 @@ export function redisStore (client: RedisClient, options: RedisStoreOptions = {}
     return `${prefix}{${createHash('sha256').update(identity).digest('base64url').slice(0, 24)}}:`
   }
 
+  // A command may wait in a stalled server, or for a connection, until long after its caller was told that it failed:
+  // a rotation that ran then would make the caller's next try look like a theft. The script refuses by the server's own
+  // clock. An estimate of that clock that is too early makes it refuse in time, and is then put right for a second try.
+  async function runInTime (script: Script, keys: string[], args: (string | number)[], timeout: number | undefined): Promise<unknown[]> {
+    const deadline = performance.now() + (timeout ?? Infinity)
+
+    async function attempt (): Promise<unknown[]> {
+      const askedAt = performance.now()
+      const by = timeout === undefined ? '' : clock.at(deadline)
+      const [serverTime, ...answer] = await commands.run(script, keys, [by, ...args]) as unknown[]
+      clock.learn(Number(serverTime), askedAt, performance.now())
+      return answer
+    }
+
+    let answer = await attempt()
+    if (answer.length === 0 && performance.now() < deadline) answer = await attempt()
+    if (answer.length === 0) throw new Error('The command reached the Redis server after its deadline')
+    return answer
+  }
+
   return {
     async isRevoked ({ identity, sessionId, tokenId, epoch, issuedAt }) {
       warnOfEviction()
@@ -77,19 +99,19 @@ export function redisStore (client: RedisClient, options: RedisStoreOptions = {}
       await commands.set(`${tagOf(identity)}token:${tokenId}`, '1', Math.min(Math.ceil(keepFor), HUNDRED_YEARS))
     },
 
-    async startSession ({ identity, sessionId, label, lifetime, keepFor }) {
+    async startSession ({ identity, sessionId, label, lifetime, keepFor, timeout }) {
       warnOfEviction()
       const tag = tagOf(identity)
-      await commands.run(START, [`${tag}session:${sessionId}`, `${tag}sessions`], [sessionId, lifetime, keepFor, label ?? ''])
+      await runInTime(START, [`${tag}session:${sessionId}`, `${tag}sessions`], [sessionId, lifetime, keepFor, label ?? ''], timeout)
     },
 
-    async rotate ({ identity, sessionId, generation, grace, keepFor, endAllOnReuse }): Promise<RotationResult> {
-      // A rotation that waits for a connection would come when its answer is no longer awaited, and look like a theft.
+    async rotate ({ identity, sessionId, generation, grace, keepFor, endAllOnReuse, timeout }): Promise<RotationResult> {
+      // A client may know that it would wait in vain.
       if (!commands.isReady()) throw new Error('The Redis client is not connected')
       const tag = tagOf(identity)
       const keys = [`${tag}session:${sessionId}`, `${tag}sessions`, `${tag}epoch`]
       const args = [sessionId, generation, grace, keepFor, endAllOnReuse ? '1' : '0', HUNDRED_YEARS]
-      const [outcome, second, third] = await commands.run(ROTATE, keys, args) as unknown[]
+      const [outcome, second, third] = await runInTime(ROTATE, keys, args, timeout)
       if (outcome === 'refused') return { outcome }
       if (outcome === 'reuse') return { outcome, isFirst: Number(second) === 1, ended: (third as unknown[]).map(String) }
       return { outcome: outcome as 'rotated' | 'replayed' | 'adopted', generation: Number(second), remaining: Number(third) }

@@ -1080,6 +1080,48 @@ t.test('while Redis is gone', { skip }, async (t) => {
     }
   }
 
+  for (const kind of ['ioredis', 'node-redis'] as const) {
+    const GRACE = 0.2
+    const STALL = 1500
+
+    t.test(`${kind}: a refresh that was answered 503 is not done when the server wakes, and its token is good long after`, async (t) => {
+      const server = await startRedis(t)
+      const client = kind === 'ioredis' ? await connectIoredis(t, server) : await connectNodeRedis(t, server)
+      const events: SessionEvent[] = []
+      const app = await buildSite(t, redisStore(client), {
+        storeTimeout: 0.5, refreshGrace: GRACE, onReuse: 'identity', onSessionEvent: (event) => { events.push(event) },
+      })
+      const browser = new Browser(app)
+      await browser.login()
+      // Reading goes on, so that the guard passes and the rotation is what waits.
+      await server.admin.call('CLIENT', 'PAUSE', String(STALL), 'WRITE')
+      const answered = await browser.refresh()
+      t.equal(answered.statusCode, 503)
+      t.equal(answered.headers['retry-after'], '1')
+      t.same(answered.cookies, [])
+      await sleep(STALL + 2 * GRACE * 1000)
+      const again = await browser.refresh()
+      t.equal(again.statusCode, 200)
+      t.equal(generationOf(again.json()), 2)
+      t.equal((await browser.send('GET', '/page')).statusCode, 200)
+      t.same(events.map(({ type }) => type), ['session_created', 'store_unavailable', 'session_renewed'])
+    })
+
+    t.test(`${kind}: nor are a login and a refresh that wait in a server that stands still`, async (t) => {
+      const server = await startRedis(t)
+      const client = kind === 'ioredis' ? await connectIoredis(t, server) : await connectNodeRedis(t, server)
+      const app = await buildSite(t, redisStore(client), { storeTimeout: 0.5, refreshGrace: GRACE })
+      const { refreshToken, sessionId } = await login(app)
+      server.pause()
+      const refusals = await Promise.allSettled([app.refreshTokens(refreshToken), app.createTokenPair('ada')])
+      for (const refusal of refusals) t.match(refusal, { status: 'rejected', reason: { code: 'FST_JWT_EXT_STORE_UNAVAILABLE' } })
+      server.resume()
+      await sleep(2 * GRACE * 1000)
+      t.equal(generationOf(await app.refreshTokens(refreshToken)), 2)
+      t.same((await app.listSessions('ada')).map((session) => session.sessionId), [sessionId])
+    })
+  }
+
   t.test('a session that was lost with the server’s memory is refused, and its cookies are cleared', async (t) => {
     const server = await startRedis(t)
     const app = await buildSite(t, redisStore(await connectIoredis(t, server)))

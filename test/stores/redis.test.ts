@@ -256,6 +256,94 @@ t.test('a rotation does not wait for a connection, since its answer would come w
   }
 })
 
+const PATIENT = 20_000
+
+/** A session that is alive, and a way to refresh it by its newest token, or not. */
+async function startRotating (t: Test, store: TokenStore, timeout: number) {
+  await store.startSession({ identity: 'ada', sessionId: 's1', label: undefined, lifetime: DAY, keepFor: DAY, timeout: PATIENT })
+  let generation = 1
+  return {
+    async rotate (limit = timeout) {
+      const result = await store.rotate({ identity: 'ada', sessionId: 's1', generation, grace: 0, keepFor: DAY, timeout: limit })
+      if (result.outcome !== 'rotated') throw new Error(result.outcome)
+      t.equal(result.generation, ++generation)
+    },
+  }
+}
+
+t.test('what runs after its deadline changes nothing', { skip }, async (t) => {
+  const server = await startRedis(t)
+  for (const client of [await connectIoredis(t, server), await connectNodeRedis(t, server)]) {
+    await server.admin.flushall()
+    const store = redisStore(client)
+    const { rotate } = await startRotating(t, store, PATIENT)
+    await rotate()
+    const before = await server.admin.get((await server.admin.keys('*:s1'))[0]!)
+    const late = { identity: 'ada', label: undefined, lifetime: DAY, keepFor: DAY, timeout: 100 }
+    const counts = await countCommands(server, async () => {
+      server.pause()
+      const attempts = [
+        store.rotate({ identity: 'ada', sessionId: 's1', generation: 2, grace: 0, keepFor: DAY, timeout: 100 }),
+        store.startSession({ ...late, sessionId: 's2' }),
+      ]
+      await sleep(300)
+      server.resume()
+      for (const attempt of attempts) await t.rejects(async () => await attempt, /after its deadline/)
+    })
+    t.equal(counts['evalsha'], 2, 'it is not tried again when nobody waits')
+    t.equal(await server.admin.get((await server.admin.keys('*:s1'))[0]!), before)
+    t.same((await store.listSessions('ada')).map(({ sessionId }) => sessionId), ['s1'])
+    await rotate()
+  }
+})
+
+t.test('a store that knows nothing of the server’s clock learns it first', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const client = await connectIoredis(t, server)
+  const { rotate } = await startRotating(t, redisStore(client), PATIENT)
+  await rotate()
+  const other = redisStore(client)
+  const rotateThere = (generation: number) => other.rotate({ identity: 'ada', sessionId: 's1', generation, grace: 0, keepFor: DAY, timeout: PATIENT })
+  const first = await countCommands(server, async () => { t.match(await rotateThere(2), { outcome: 'rotated' }) })
+  const next = await countCommands(server, async () => { t.match(await rotateThere(3), { outcome: 'rotated' }) })
+  t.same([first['evalsha'], next['evalsha']], [2, 1])
+})
+
+t.test('a clock that jumps makes no healthy server refuse, nor a late one accept for long', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const { now } = performance
+  t.teardown(() => { performance.now = now })
+  for (const client of [await connectIoredis(t, server), await connectNodeRedis(t, server)]) {
+    await server.admin.flushall()
+    const { rotate } = await startRotating(t, redisStore(client), PATIENT)
+    for (const [jump, expected] of [[-3_600_000, 2], [-60_000, 1], [0, 1], [3_600_000, 1], [0, 2]] as const) {
+      performance.now = () => now.call(performance) + jump
+      const counts = await countCommands(server, async () => { await rotate() })
+      t.equal(counts['evalsha'], expected, `a jump to ${jump}`)
+      const again = await countCommands(server, async () => { await rotate() })
+      t.equal(again['evalsha'], 1, `after a jump to ${jump}`)
+      server.pause()
+      const late = rotate(100)
+      await sleep(300)
+      server.resume()
+      await t.rejects(late, /after its deadline/)
+    }
+  }
+})
+
+t.test('a server that refuses twice is not asked a third time', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const client = wrap(await connectNodeRedis(t, server))
+  const { evalSha } = client
+  client.evalSha = (sha, { keys, arguments: [, ...rest] }) => evalSha(sha, { keys, arguments: ['0', ...rest] })
+  const honest = redisStore(await connectIoredis(t, server))
+  await honest.startSession({ identity: 'ada', sessionId: 's1', label: undefined, lifetime: DAY, keepFor: DAY })
+  await t.rejects(async () => await redisStore(client).startSession({
+    identity: 'ada', sessionId: 's2', label: undefined, lifetime: DAY, keepFor: DAY, timeout: PATIENT,
+  }), /after its deadline/)
+  t.same((await honest.listSessions('ada')).map(({ sessionId }) => sessionId), ['s1'])
+})
+
 t.test('a client that connects with its first command may be given', { skip }, async (t) => {
   const server = await startRedis(t)
   const client = await connectIoredis(t, server)
