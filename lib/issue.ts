@@ -9,7 +9,7 @@ import { toSeconds } from './durations.js'
 import { JwtUsageError } from './errors.js'
 import { assertKnownNames } from './names.js'
 import type { Settings } from './settings.js'
-import { nameIdentity, type AskStore } from './store-access.js'
+import { keepEpochFor, nameIdentity, type AskStore } from './store-access.js'
 
 /** What ties a token to a session. */
 export interface SessionBinding {
@@ -70,8 +70,8 @@ export function createIssuer (settings: Settings, codec: Codec, ask: AskStore | 
     addAll(claims, loadedClaims, 'additionalClaimsLoader')
     addAll(claims, options.additionalClaims, 'additionalClaims')
     if (binding !== undefined) bind(claims, type, binding, subject, options.additionalClaims, loadedClaims)
-    else if (ask !== undefined) await markEpoch(claims, ask)
     assertClaims(claims, type, settings)
+    if (binding === undefined && ask !== undefined) await markEpoch(claims, ask)
     return sign(claims, mergeHeaders(loadedHeaders, options.additionalHeaders))
   }
 
@@ -88,15 +88,18 @@ export function createIssuer (settings: Settings, codec: Codec, ask: AskStore | 
   }
 
   // Two tokens of one second are told apart by what the store counts, not by clocks. A store that fails is no reason
-  // to issue nothing: without the claim, the token's `iat` decides, and doubt is against it.
+  // to issue nothing: without the claim, the token's `iat` decides, and doubt is against it. But a token that the store
+  // must be told of could come back to life when the store has forgotten that it was revoked.
   async function markEpoch (claims: JwtPayload, ask: AskStore): Promise<void> {
     const taken = ['sid', 'gen', 'epoch'].find((name) => claims[name] !== undefined)
     if (taken !== undefined) throw new JwtUsageError(`additional claims must not contain '${taken}': it belongs to sessions`)
     const identity = nameIdentity(claims[settings.identityClaim])
+    const keepEpoch = keepEpochFor(claims, settings.decodeLeeway, Date.now())
     try {
-      const epoch = ask((store) => store.epochOf(identity))
+      const epoch = ask((store) => store.epochOf(identity, keepEpoch))
       claims.epoch = isPromise(epoch) ? await epoch : epoch
-    } catch {
+    } catch (error) {
+      if (keepEpoch !== undefined) throw error
       // The store failed, and has been told of.
     }
   }

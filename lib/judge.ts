@@ -13,7 +13,7 @@ import { compileLocations } from './locations.js'
 import { anonymousState, setState, type Owner, type RequestState } from './request-state.js'
 import type { Rule } from './rule.js'
 import type { Settings } from './settings.js'
-import { nameIdentity, type AskStore } from './store-access.js'
+import { keepEpochFor, nameIdentity, type AskStore } from './store-access.js'
 
 /** The token of a request that passed, or `null` where there was none to judge. */
 export type Verdict = {
@@ -130,7 +130,7 @@ function compileChecks (settings: Settings, rule: Rule, ask: AskStore | undefine
   const checks: Check[] = []
   if (rule.verifyType) checks.push(rule.refresh ? assertRefresh : assertAccess)
   if (rule.fresh) checks.push(assertFresh)
-  if (ask !== undefined && !rule.skipRevocationCheck) checks.push(compileStoreCheck(ask, rule.storeFailure))
+  if (ask !== undefined && !rule.skipRevocationCheck) checks.push(compileStoreCheck(ask, rule.storeFailure, settings.decodeLeeway))
   if (tokenInBlocklistLoader !== undefined && !rule.skipRevocationCheck) {
     checks.push(askPredicate(tokenInBlocklistLoader, 'tokenInBlocklistLoader', false, (entry) => new RevokedTokenError(undefined, entry)))
   }
@@ -158,7 +158,7 @@ function assertFresh (entry: Case): void {
 }
 
 // The three questions in one: identity revoked since, session ended, token revoked.
-function compileStoreCheck (ask: AskStore, onFailure: 'closed' | 'open'): Check {
+function compileStoreCheck (ask: AskStore, onFailure: 'closed' | 'open', leeway: number): Check {
   function settle (entry: Case, isRevoked: boolean): void {
     if (isRevoked === false) return
     const { jwtHeader, jwtPayload, location } = entry
@@ -172,12 +172,14 @@ function compileStoreCheck (ask: AskStore, onFailure: 'closed' | 'open'): Check 
 
   return function askStore (entry) {
     const { sid, jti, epoch, iat = 0 } = entry.jwtPayload
+    const isUntold = typeof sid !== 'string' && typeof epoch !== 'number'
     const query = {
       identity: nameIdentity(entry.identity),
       sessionId: typeof sid === 'string' ? sid : undefined,
       tokenId: typeof jti === 'string' ? jti : undefined,
       epoch: typeof epoch === 'number' ? epoch : undefined,
       issuedAt: iat * 1000,
+      keepEpoch: isUntold ? keepEpochFor(entry.jwtPayload, leeway, entry.now) : undefined,
     }
     let answer: boolean | PromiseLike<boolean>
     try {

@@ -10,7 +10,7 @@ import type { Issuer } from './issue.js'
 import { assertKnownNames } from './names.js'
 import type { Emit } from './session-events.js'
 import type { Settings } from './settings.js'
-import { nameIdentity, type AskStore } from './store-access.js'
+import { FOREVER, nameIdentity, type AskStore } from './store-access.js'
 
 /** What a configuration with a store can do with sessions. */
 export interface Sessions extends JwtSessionMethods {
@@ -23,9 +23,6 @@ export interface Sessions extends JwtSessionMethods {
 }
 
 const LONGEST_LABEL = 200
-
-// A token without expiry stays revoked for as long as anybody will ask.
-const HUNDRED_YEARS = 100 * 365 * 24 * 60 * 60 * 1000
 
 /** Makes the sessions of a configuration. */
 export function createSessions (settings: Settings, codec: Codec, issuer: Issuer, ask: AskStore, emit: Emit): Sessions {
@@ -124,7 +121,7 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
         return
       }
       if (typeof jti !== 'string') throw new JwtDecodeError('Missing claim: jti')
-      const left = payload.exp === undefined ? HUNDRED_YEARS : (payload.exp + decodeLeeway) * 1000 - Date.now()
+      const left = payload.exp === undefined ? FOREVER : (payload.exp + decodeLeeway) * 1000 - Date.now()
       if (left > 0) await ask((store) => store.revokeToken(identity, jti, Math.ceil(left)))
     },
 

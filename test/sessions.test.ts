@@ -4,10 +4,10 @@ import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import {
   ExpiredTokenError, JwtDecodeError, JwtUsageError, memoryStore, RevokedTokenError, StoreUnavailableError, WrongTokenError,
-  type JwtExtendedOptions, type JwtPayload, type NewSession, type Rotation, type RotationResult, type SessionEvent, type TokenPair,
+  type CreateAccessTokenOptions, type JwtExtendedOptions, type JwtPayload, type NewSession, type Rotation, type RotationResult, type SessionEvent, type TokenPair,
   type TokenStore
 } from '../index.js'
-import { buildApp, registrationError, SECRET } from './support/app.js'
+import { bearer, buildApp, registrationError, SECRET } from './support/app.js'
 import { moveClock, stopClock } from './support/clock.js'
 import { forge } from './support/forge.js'
 
@@ -723,6 +723,59 @@ t.test('a store that fails is no reason to make no token without a session', asy
     const claims = claimsOf(await app.createAccessToken('ada'))
     t.notOk('epoch' in claims)
     t.same(events.map(({ type }) => type), ['store_unavailable'])
+  }
+})
+
+t.test('a token without a session that outlives a year is announced to the store', async (t) => {
+  stopClock(t, SECOND)
+  const YEAR = 365 * DAY
+  const { app, calls } = await buildSessions(t, {
+    decodeLeeway: 5, additionalClaimsLoader: (identity) => identity === 'loaded' ? { exp: SECOND + 2 * YEAR } : {},
+  })
+  const cases: [identity: string, options: CreateAccessTokenOptions, seconds: number | undefined][] = [
+    ['ada', {}, undefined],
+    ['ada', { expiresDelta: YEAR - 5 }, undefined],
+    ['ada', { expiresDelta: YEAR }, YEAR + 5],
+    ['ada', { expiresDelta: false }, 100 * YEAR],
+    ['ada', { expiresDelta: '40000d' }, 100 * YEAR],
+    ['ada', { additionalClaims: { exp: SECOND + 2 * YEAR } }, 2 * YEAR + 5],
+    ['ada', { additionalClaims: { exp: SECOND + 2 * YEAR, iat: SECOND + 2 * YEAR - 60 } }, 2 * YEAR + 5],
+    ['ada', { expiresDelta: -60, additionalClaims: { iat: SECOND - 2 * YEAR } }, undefined],
+    ['loaded', {}, 2 * YEAR + 5],
+  ]
+  for (const [identity, options, seconds] of cases) {
+    for (const create of [app.createAccessToken, app.createRefreshToken]) {
+      await create(identity, options)
+      t.same(calls.at(-1), ['epochOf', identity, seconds === undefined ? undefined : seconds * 1000], JSON.stringify(options))
+    }
+  }
+})
+
+t.test('a token that must be announced is not made while the store fails', async (t) => {
+  for (const epochOf of [() => { throw new Error('down') }, () => Promise.reject(new Error('down')), never]) {
+    const { app } = await buildSessions(t, { storeTimeout: 0.02 }, storeWith({ epochOf }))
+    await t.rejects(app.createAccessToken('ada', { expiresDelta: false }), StoreUnavailableError)
+    await t.rejects(app.createRefreshToken('ada', { expiresDelta: '2000d' }), StoreUnavailableError)
+    await t.resolves(app.createRefreshToken('ada'))
+  }
+})
+
+t.test('a log-out everywhere holds for as long as a token lives, whoever made it', async (t) => {
+  stopClock(t, SECOND)
+  const { app } = await buildSessions(t, {}, memoryStore({ maxEntries: 2 }))
+  const tokens = [
+    await app.createAccessToken('ada', { expiresDelta: false }), await app.createAccessToken('ada', { expiresDelta: '3000d' }),
+    await app.createRefreshToken('ada'),
+  ]
+  app.get('/page', { preHandler: app.jwtRequired({ verifyType: false }) }, async () => ({}))
+  const visit = async (token: string) => (await app.inject({ url: '/page', headers: bearer(token) })).statusCode
+  for (const token of tokens) t.equal(await visit(token), 200)
+  await app.revokeAllTokens('ada')
+  for (let day = 0; day < 2900; day += 100) {
+    // Others take the places of what is not needed any more.
+    for (const other of ['bob', 'cy', 'dora']) await app.revokeAllTokens(other).catch(() => {})
+    t.same([await visit(tokens[0]!), await visit(tokens[1]!)], [401, 401])
+    moveClock(t, 100 * DAY)
   }
 })
 

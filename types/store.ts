@@ -12,6 +12,11 @@ export interface TokenQuery {
   readonly epoch: number | undefined
   /** The `iat` claim in milliseconds: what decides for a token without session and `epoch`; 0 where it has none. */
   readonly issuedAt: number
+  /**
+   * Milliseconds that a token without a session still lives, where its identity's epoch must be kept for so long and was
+   * not by `epochOf`: the token was made by somebody else, without asking the store.
+   */
+  readonly keepEpoch?: number | undefined
 }
 
 /** A session that begins. */
@@ -88,8 +93,11 @@ export interface StoredSession {
 export interface TokenStore {
   /** Whether the identity's tokens were revoked since this one was made, its session has ended, or it was revoked itself. */
   isRevoked (query: TokenQuery): Awaitable<boolean>
-  /** The number that a token without a session carries, so that it is told from those made after a later `endAll`. */
-  epochOf (identity: string): Awaitable<number>
+  /**
+   * The number that a token without a session carries, so that it is told from those made after a later `endAll`. A token
+   * that will outlive a year is announced by the milliseconds for which the epoch must be kept on account of it.
+   */
+  epochOf (identity: string, keepEpoch?: number): Awaitable<number>
   /** Revokes one token for so many milliseconds: at least as long as it lives. */
   revokeToken (identity: string, tokenId: string, keepFor: number): Awaitable<void>
   /** Starts a session at generation 1. */
@@ -98,7 +106,10 @@ export interface TokenStore {
   rotate (rotation: Rotation): Awaitable<RotationResult>
   /** Ends a session. `false` where none of that name is alive. */
   endSession (identity: string, sessionId: string): Awaitable<boolean>
-  /** Ends all sessions of an identity but one, and all its tokens without a session. Gives the ids of what it ended. */
+  /**
+   * Ends all sessions of an identity but one, and all its tokens without a session, by an epoch that is kept for well over
+   * a year, and as long as any token lives that was announced. Gives the ids of what it ended.
+   */
   endAll (identity: string, exceptSession: string | undefined): Awaitable<string[]>
   /** The sessions of an identity that are alive, the newest first. */
   listSessions (identity: string): Awaitable<StoredSession[]>

@@ -43,7 +43,8 @@ end
 const END_EVERY = `
 local function end_every(epoch_key, index, spared, ttl)
   local epoch = math.max(now, tonumber(redis.call('GET', epoch_key) or '0') + 1)
-  redis.call('SET', epoch_key, string.format('%.0f', epoch), 'PX', ttl)
+  -- Not shorter than a token was announced to live.
+  redis.call('SET', epoch_key, string.format('%.0f', epoch), 'PX', math.max(redis.call('PTTL', epoch_key), ttl))
   local ended = {}
   for _, id in ipairs(redis.call('ZRANGE', index, 0, -1)) do
     if id ~= spared then
@@ -90,7 +91,7 @@ if p < s.g then
   s.x = 'reuse'
   redis.call('SET', KEYS[1], cjson.encode(s), 'KEEPTTL')
   redis.call('ZREM', KEYS[2], ARGV[2])
-  return { now, 'reuse', 1, ARGV[6] == '1' and end_every(KEYS[3], KEYS[2], ARGV[2], ARGV[7]) or {} }
+  return { now, 'reuse', 1, ARGV[6] == '1' and end_every(KEYS[3], KEYS[2], ARGV[2], tonumber(ARGV[7])) or {} }
 end
 local outcome = p == s.g and 'rotated' or 'adopted'
 s.g = p + 1
@@ -115,7 +116,14 @@ return 1
 
 /** KEYS: epoch, index. ARGV: the session to spare or '', keepFor of the epoch. Gives the ids of what was ended. */
 export const END_ALL = script(`${NOW}${SESSION_KEY}${END_EVERY}
-return end_every(KEYS[1], KEYS[2], ARGV[1], ARGV[2])
+return end_every(KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2]))
+`)
+
+/** KEYS: epoch, and any others. ARGV: for how long a token will ask for the epoch. Gives what the keys hold. */
+export const KEEP_EPOCH = script(`
+local epoch = redis.call('GET', KEYS[1]) or '0'
+redis.call('SET', KEYS[1], epoch, 'PX', math.max(redis.call('PTTL', KEYS[1]), tonumber(ARGV[1])))
+return redis.call('MGET', unpack(KEYS))
 `)
 
 /** KEYS: index. Gives ids and sessions in turn, and forgets those that are gone. */

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { RotationResult, StoredSession, TokenStore } from '../../types/store.js'
 import { JwtUsageError } from '../errors.js'
 import { adaptClient, type RedisClient } from './redis-client.js'
-import { END, END_ALL, LIST, ROTATE, START, type Script } from './redis-scripts.js'
+import { END, END_ALL, KEEP_EPOCH, LIST, ROTATE, START, type Script } from './redis-scripts.js'
 import { createServerClock } from './server-clock.js'
 
 /** What `redisStore` takes besides the client. */
@@ -11,8 +11,13 @@ export interface RedisStoreOptions {
   prefix?: string | undefined
 }
 
+const DAY = 24 * 60 * 60 * 1000
+
 // Tokens without a session may live for ever, and a mark that ends before its token does would revive it.
-const HUNDRED_YEARS = 100 * 365 * 24 * 60 * 60 * 1000
+const HUNDRED_YEARS = 100 * 365 * DAY
+
+// More than the year for which no token is announced, by more than leeways and clocks may differ.
+const KEEP_EPOCH_FOR = 400 * DAY
 
 interface SessionText {
   at: number
@@ -78,25 +83,32 @@ export function redisStore (client: RedisClient, options: RedisStoreOptions = {}
     return answer
   }
 
+  async function runKeepEpoch (keys: string[], keepEpoch: number): Promise<(string | null)[]> {
+    return await commands.run(KEEP_EPOCH, keys, [toMilliseconds(keepEpoch)]) as (string | null)[]
+  }
+
   return {
-    async isRevoked ({ identity, sessionId, tokenId, epoch, issuedAt }) {
+    async isRevoked ({ identity, sessionId, tokenId, epoch, issuedAt, keepEpoch }) {
       warnOfEviction()
       const tag = tagOf(identity)
       const keys = [sessionId === undefined ? `${tag}epoch` : `${tag}session:${sessionId}`]
       if (tokenId !== undefined) keys.push(`${tag}token:${tokenId}`)
-      const [state, mark] = await commands.mget(keys)
+      const [state, mark] = sessionId === undefined && keepEpoch !== undefined
+        ? await runKeepEpoch(keys, keepEpoch)
+        : await commands.mget(keys)
       if (typeof mark === 'string') return true
       if (sessionId === undefined) return Number(state ?? 0) > (epoch ?? issuedAt)
       return typeof state !== 'string' || (JSON.parse(state) as SessionText).x !== undefined
     },
 
-    async epochOf (identity) {
-      const [epoch] = await commands.mget([`${tagOf(identity)}epoch`])
+    async epochOf (identity, keepEpoch) {
+      const keys = [`${tagOf(identity)}epoch`]
+      const [epoch] = keepEpoch === undefined ? await commands.mget(keys) : await runKeepEpoch(keys, keepEpoch)
       return Number(epoch ?? 0)
     },
 
     async revokeToken (identity, tokenId, keepFor) {
-      await commands.set(`${tagOf(identity)}token:${tokenId}`, '1', Math.min(Math.ceil(keepFor), HUNDRED_YEARS))
+      await commands.set(`${tagOf(identity)}token:${tokenId}`, '1', toMilliseconds(keepFor))
     },
 
     async startSession ({ identity, sessionId, label, lifetime, keepFor, timeout }) {
@@ -110,7 +122,7 @@ export function redisStore (client: RedisClient, options: RedisStoreOptions = {}
       if (!commands.isReady()) throw new Error('The Redis client is not connected')
       const tag = tagOf(identity)
       const keys = [`${tag}session:${sessionId}`, `${tag}sessions`, `${tag}epoch`]
-      const args = [sessionId, generation, grace, keepFor, endAllOnReuse ? '1' : '0', HUNDRED_YEARS]
+      const args = [sessionId, generation, grace, keepFor, endAllOnReuse ? '1' : '0', KEEP_EPOCH_FOR]
       const [outcome, second, third] = await runInTime(ROTATE, keys, args, timeout)
       if (outcome === 'refused') return { outcome }
       if (outcome === 'reuse') return { outcome, isFirst: Number(second) === 1, ended: (third as unknown[]).map(String) }
@@ -124,7 +136,7 @@ export function redisStore (client: RedisClient, options: RedisStoreOptions = {}
 
     async endAll (identity, exceptSession) {
       const tag = tagOf(identity)
-      return await commands.run(END_ALL, [`${tag}epoch`, `${tag}sessions`], [exceptSession ?? '', HUNDRED_YEARS]) as string[]
+      return await commands.run(END_ALL, [`${tag}epoch`, `${tag}sessions`], [exceptSession ?? '', KEEP_EPOCH_FOR]) as string[]
     },
 
     async listSessions (identity) {
@@ -138,4 +150,8 @@ export function redisStore (client: RedisClient, options: RedisStoreOptions = {}
       return sessions.sort((a, b) => b.startedAt - a.startedAt)
     },
   }
+}
+
+function toMilliseconds (duration: number): number {
+  return Math.min(Math.ceil(duration), HUNDRED_YEARS)
 }

@@ -604,10 +604,33 @@ t.test('what the store is asked', async (t) => {
       t.equal(await visit(app, token, url), 200)
       t.equal(calls() - before, 1, url)
       const { sub, sid, jti, epoch, iat } = claimsOf(token)
-      t.same(queries.at(-1), { identity: sub, sessionId: sid, tokenId: jti, epoch, issuedAt: iat! * 1000 })
+      t.same(queries.at(-1), { identity: sub, sessionId: sid, tokenId: jti, epoch, issuedAt: iat! * 1000, keepEpoch: undefined })
     }
     await visit(app, forge({ sub: 'ada', sid: 5, jti: null, epoch: 'x' }))
-    t.same(queries.at(-1), { identity: 'ada', sessionId: undefined, tokenId: undefined, epoch: undefined, issuedAt: 0 })
+    t.match(queries.at(-1), { identity: 'ada', sessionId: undefined, tokenId: undefined, epoch: undefined, issuedAt: 0 })
+  })
+
+  t.test('to keep the epoch for a token that outlives a year and was made without asking', async (t) => {
+    const DAY = 24 * 60 * 60
+    const { store, queries } = watch(memoryStore())
+    const app = await buildSite(t, store, { decodeLeeway: 5 })
+    const now = Math.floor(Date.now() / 1000)
+    const cases: [claims: JwtPayload, days: number | undefined][] = [
+      [{}, 36500],
+      [{ iat: now }, 36500],
+      [{ iat: now - 300 * DAY, exp: now + 60 * DAY }, undefined],
+      [{ iat: now - 300 * DAY, exp: now + 90 * DAY }, 90],
+      [{ exp: now + 90 * DAY }, 90],
+      [{ iat: now, exp: now + 500 * DAY }, 500],
+      [{ iat: now, epoch: 0 }, undefined],
+      [{ exp: now + 500 * DAY, sid: 's1' }, undefined],
+    ]
+    for (const [claims, days] of cases) {
+      await visit(app, forge({ sub: 'ada', ...claims }))
+      const { keepEpoch } = queries.at(-1)!
+      if (days === undefined) t.equal(keepEpoch, undefined)
+      else t.ok(Math.abs(keepEpoch! / 1000 - days * DAY) < 60, `${keepEpoch} ms`)
+    }
   })
 
   t.test('nothing with skipRevocationCheck, without a token, and for a token that fails before', async (t) => {

@@ -3,8 +3,8 @@ import t, { type Test } from 'tap'
 import { JwtUsageError, redisStore, type RedisClient, type TokenStore } from '../../index.js'
 import { storeSuite } from '../../lib/store-suite.js'
 import {
-  connectIoredis, connectIoredisCluster, connectNodeRedis, connectNodeRedisCluster, countCommands, skipWithoutRedis,
-  startCluster, startRedis, type RedisServer
+  connectIoredis, connectIoredisCluster, connectNodeRedis, connectNodeRedisCluster, countCommands, skipWithoutRedis, startCluster,
+  startRedis, type RedisServer
 } from '../support/redis.js'
 
 const skip = skipWithoutRedis()
@@ -91,7 +91,7 @@ t.test('every key has a time to live, one hash tag, and names nobody', { skip },
   t.equal(new Set(keys.map(({ key }) => /\{(.+?)\}/.exec(key)?.[1])).size, 1)
   for (const { key, ttl } of keys) {
     t.ok(ttl > 0, `${key} has ${ttl}`)
-    if (!key.endsWith(':epoch')) t.ok(ttl <= 30 * DAY, `${key} has ${ttl}`)
+    t.ok(ttl <= (key.endsWith(':epoch') ? 400 : 30) * DAY, `${key} has ${ttl}`)
     for (const text of [identity, 'ada', 'example']) t.notOk(key.includes(text), key)
   }
 })
@@ -122,6 +122,39 @@ t.test('nothing is left when the last token is dead', { skip }, async (t) => {
   t.not((await keysOf([server])).length, 0)
   await sleep(300)
   t.same(await keysOf([server]), [])
+})
+
+t.test('the mark of endAll lives for 400 days, or as long as a token that was announced or has come', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const client = await connectIoredis(t, server)
+  const foreign = { identity: 'ada', sessionId: undefined, tokenId: 't1', epoch: undefined, issuedAt: 0 }
+  const announcements: [days: number, announce: (store: TokenStore) => unknown][] = [
+    [400, () => {}],
+    [400, (store) => store.epochOf('ada', 370.5 * DAY + 0.5)],
+    [1000, (store) => store.epochOf('ada', 1000 * DAY)],
+    [1000, (store) => store.isRevoked({ ...foreign, keepEpoch: 1000 * DAY })],
+    [36500, (store) => store.epochOf('ada', 1e20)],
+  ]
+  for (const [days, announce] of announcements) {
+    for (const end of ['endAll', 'reuse'] as const) {
+      await server.admin.flushall()
+      const store = redisStore(client)
+      await announce(store)
+      if (end === 'endAll') {
+        await store.endAll('ada', undefined)
+      } else {
+        await store.startSession({ identity: 'ada', sessionId: 's1', label: undefined, lifetime: DAY, keepFor: DAY })
+        for (let i = 0; i < 2; i++) await store.rotate({ identity: 'ada', sessionId: 's1', generation: 1, grace: 0, keepFor: DAY, endAllOnReuse: true })
+      }
+      await store.epochOf('ada', DAY)
+      await store.endAll('ada', undefined)
+      const [key] = await server.admin.keys('*:epoch')
+      const ttl = await server.admin.pttl(key!)
+      t.ok(ttl > days * DAY - 60_000 && ttl <= days * DAY, `${end}: ${ttl / DAY} days`)
+      t.equal(await store.isRevoked({ ...foreign, keepEpoch: 2000 * DAY }), true)
+      t.ok(await server.admin.pttl(key!) > 1999 * DAY, 'a revoked token that comes keeps its mark')
+    }
+  }
 })
 
 t.test('a session that ends by itself is no longer named in the list of its identity', { skip }, async (t) => {
@@ -201,15 +234,18 @@ t.test('each question is one command', { skip }, async (t) => {
     t.same(await countCommands(server, async () => await store.isRevoked(query('bob', undefined, 't1'))), { mget: 1 })
     t.same(await countCommands(server, async () => await store.epochOf('bob')), { mget: 1 })
     t.same(await countCommands(server, async () => { await store.revokeToken('bob', 't2', DAY) }), { set: 1 })
+    await store.epochOf('bob', DAY)
     const scripted: (() => unknown)[] = [
       () => store.rotate({ identity: 'bob', sessionId: 's1', generation: 1, grace: 0, keepFor: DAY }),
       () => store.listSessions('bob'),
+      () => store.epochOf('bob', DAY),
+      () => store.isRevoked({ ...query('bob', undefined, 't1'), keepEpoch: DAY }),
       () => store.endSession('bob', 's1'),
       () => store.endAll('bob', undefined),
     ]
     for (const ask of scripted) {
-      const { evalsha, eval: evaluated, mget } = await countCommands(server, async () => await ask())
-      t.same({ evalsha, evaluated, mget }, { evalsha: 1, evaluated: undefined, mget: undefined })
+      const { evalsha, eval: evaluated } = await countCommands(server, async () => await ask())
+      t.same({ evalsha, evaluated }, { evalsha: 1, evaluated: undefined })
     }
   }
 })
