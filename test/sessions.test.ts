@@ -823,6 +823,42 @@ t.test('events', async (t) => {
     for (const event of events) t.ok(Object.isFrozen(event))
   })
 
+  t.test('tell of each cause once, and of nothing else', async (t) => {
+    const store = memoryStore()
+    const { app, events } = await buildSessions(t, { onReuse: 'identity' }, store)
+    app.get('/page', { preHandler: app.jwtRequired({ verifyType: false }) }, async () => ({}))
+    const visit = async (token: string) => (await app.inject({ url: '/page', headers: bearer(token) })).statusCode
+    async function toldOf (work: () => Promise<unknown>): Promise<string[]> {
+      events.length = 0
+      await work().catch(() => {})
+      return events.map((event) => 'sessionId' in event ? `${event.type} ${event.sessionId}` : event.type)
+    }
+
+    const first = await app.createTokenPair('ada')
+    const other = await app.createTokenPair('ada')
+    let second = first
+    const [stolen, sibling] = [first.sessionId, other.sessionId]
+    t.same(await toldOf(async () => { second = await app.refreshTokens(first.refreshToken) }), [`session_renewed ${stolen}`])
+    t.same(await toldOf(() => app.refreshTokens(first.refreshToken)), [], 'a replay')
+    await app.refreshTokens(second.refreshToken)
+    t.same(await toldOf(() => app.refreshTokens(first.refreshToken)), [`token_reuse ${stolen}`, `session_revoked ${sibling}`, 'identity_revoked'])
+    for (const { accessToken, refreshToken } of [first, second, other]) {
+      for (const token of [accessToken, refreshToken]) t.same(await toldOf(async () => { t.equal(await visit(token), 401) }), [], 'a guard that refuses')
+    }
+    t.same(await toldOf(() => app.refreshTokens(other.refreshToken)), [], 'a refresh that is refused')
+    t.same(await toldOf(() => app.refreshTokens(first.refreshToken)), [`token_reuse ${stolen}`], 'a theft that is known')
+    for (const end of ['revokeToken', 'revokeSession'] as const) {
+      const { sessionId, accessToken } = await app.createTokenPair('ada')
+      const revoke = () => end === 'revokeToken' ? app.revokeToken(accessToken) : app.revokeSession('ada', sessionId)
+      t.same(await toldOf(revoke), [`session_revoked ${sessionId}`])
+      t.same(await toldOf(revoke), [], 'what has ended already')
+    }
+    t.same(await toldOf(async () => { await app.revokeToken(await app.createAccessToken('ada')) }), [])
+    t.same(await toldOf(() => app.revokeAllTokens('ada')), ['identity_revoked'])
+    store.isRevoked = () => { throw new Error('down') }
+    t.same(await toldOf(async () => { t.equal(await visit(second.accessToken), 503) }), ['store_unavailable'])
+  })
+
   t.test('a token without an id is named null in the event of its reuse', async (t) => {
     const { app, events } = await buildSessions(t, { refreshGrace: 0 })
     const { sessionId, refreshToken } = await app.createTokenPair('ada')
