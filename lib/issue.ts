@@ -10,7 +10,7 @@ import { JwtUsageError } from './errors.js'
 import { assertKnownNames } from './names.js'
 import type { Settings } from './settings.js'
 import type { Sign } from './signatures.js'
-import { nameIdentity, type AskStore } from './store-access.js'
+import { keepEpochFor, nameIdentity, type AskStore } from './store-access.js'
 import { findTokenKind, isKnownType } from './token-types.js'
 
 /** What ties a token to a session. */
@@ -75,8 +75,8 @@ export function createIssuer (settings: Settings, codec: Codec, ask: AskStore | 
     addAll(claims, loadedClaims, 'additionalClaimsLoader')
     addAll(claims, options.additionalClaims, 'additionalClaims')
     if (binding !== undefined) bind(claims, type, binding, subject, options.additionalClaims, loadedClaims)
-    else if (ask !== undefined) await markEpoch(claims, ask)
     assertClaims(claims, type, settings)
+    if (binding === undefined && ask !== undefined) await markEpoch(claims, ask)
     // Asked for last of all: the keys may have been rotated while the loaders were waited for.
     const sign = loadedSigner ?? codec.signer!
     return sign(claims, mergeHeaders(loadedHeaders, options.additionalHeaders))
@@ -85,7 +85,8 @@ export function createIssuer (settings: Settings, codec: Codec, ask: AskStore | 
   function bind (
     claims: JwtPayload, type: string, binding: SessionBinding, subject: unknown, ...sources: readonly unknown[]
   ): void {
-    const own = ['exp', 'jti', 'sid', 'gen', 'epoch', settings.identityClaim]
+    // `fresh` is what this login or refresh says it is: a loader does not know which of them asks.
+    const own = ['exp', 'jti', 'fresh', 'sid', 'gen', 'epoch', settings.identityClaim]
     const taken = own.find((name) => sources.some((source) => source !== undefined && Object.hasOwn(source as object, name)))
     if (taken !== undefined) throw new JwtUsageError(`additional claims of a session's tokens must not contain '${taken}'`)
     claims[settings.identityClaim] = subject
@@ -94,15 +95,18 @@ export function createIssuer (settings: Settings, codec: Codec, ask: AskStore | 
   }
 
   // Two tokens of one second are told apart by what the store counts, not by clocks. A store that fails is no reason
-  // to issue nothing: without the claim, the token's `iat` decides, and doubt is against it.
+  // to issue nothing: without the claim, the token's `iat` decides, and doubt is against it. But a token that the store
+  // must be told of could come back to life when the store has forgotten that it was revoked.
   async function markEpoch (claims: JwtPayload, ask: AskStore): Promise<void> {
     const taken = ['sid', 'gen', 'epoch'].find((name) => claims[name] !== undefined)
     if (taken !== undefined) throw new JwtUsageError(`additional claims must not contain '${taken}': it belongs to sessions`)
     const identity = nameIdentity(claims[settings.identityClaim])
+    const keepEpoch = keepEpochFor(claims, settings.decodeLeeway, Date.now())
     try {
-      const epoch = ask((store) => store.epochOf(identity))
+      const epoch = ask((store) => store.epochOf(identity, keepEpoch))
       claims.epoch = isPromise(epoch) ? await epoch : epoch
-    } catch {
+    } catch (error) {
+      if (keepEpoch !== undefined) throw error
       // The store failed, and has been told of.
     }
   }

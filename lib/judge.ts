@@ -15,7 +15,7 @@ import { anonymousState, setState, type Owner, type RequestState } from './reque
 import type { Rule } from './rule.js'
 import type { Settings } from './settings.js'
 import type { SingleUse } from './single-use.js'
-import { nameIdentity, type AskStore } from './store-access.js'
+import { keepEpochFor, nameIdentity, type AskStore } from './store-access.js'
 
 /** The token of a request that passed, or `null` where there was none to judge. */
 export type Verdict = {
@@ -144,7 +144,9 @@ function compileChecks (settings: Settings, rule: Rule, ask: AskStore | undefine
   if (rule.type !== undefined) checks.push(compileTypeCheck(rule.type))
   else if (rule.verifyType) checks.push(rule.refresh ? assertRefresh : assertAccess)
   if (rule.fresh) checks.push(assertFresh)
-  if (ask !== undefined && !rule.skipRevocationCheck) checks.push(compileStoreCheck(ask, rule.storeFailure, singleUse))
+  if (ask !== undefined && !rule.skipRevocationCheck) {
+    checks.push(compileStoreCheck(ask, rule.storeFailure, settings.decodeLeeway, singleUse))
+  }
   if (tokenInBlocklistLoader !== undefined && !rule.skipRevocationCheck) {
     checks.push(askPredicate(tokenInBlocklistLoader, 'tokenInBlocklistLoader', false, (entry) => new RevokedTokenError(undefined, entry)))
   }
@@ -182,7 +184,9 @@ function assertFresh (entry: Case): void {
 }
 
 // The three questions in one: identity revoked since, session ended, token revoked.
-function compileStoreCheck (ask: AskStore, onFailure: 'closed' | 'open', singleUse: SingleUse | undefined): Check {
+function compileStoreCheck (
+  ask: AskStore, onFailure: 'closed' | 'open', leeway: number, singleUse: SingleUse | undefined
+): Check {
   function settle (entry: Case, isRevoked: boolean): void {
     if (isRevoked === false) return
     const { jwtHeader, jwtPayload, location } = entry
@@ -197,12 +201,14 @@ function compileStoreCheck (ask: AskStore, onFailure: 'closed' | 'open', singleU
   return function askStore (entry) {
     if (singleUse?.isUsedBy(entry) === true) return
     const { sid, jti, epoch, iat = 0 } = entry.jwtPayload
+    const isUntold = typeof sid !== 'string' && typeof epoch !== 'number'
     const query = {
       identity: nameIdentity(entry.identity),
       sessionId: typeof sid === 'string' && !entry.isForeign ? sid : undefined,
       tokenId: typeof jti === 'string' ? jti : undefined,
       epoch: typeof epoch === 'number' && !entry.isForeign ? epoch : undefined,
       issuedAt: iat * 1000,
+      keepEpoch: isUntold ? keepEpochFor(entry.jwtPayload, leeway, entry.now) : undefined,
     }
     let answer: boolean | PromiseLike<boolean>
     try {

@@ -11,7 +11,7 @@ import { assertKnownNames } from './names.js'
 import type { Emit } from './session-events.js'
 import type { Settings } from './settings.js'
 import { issuerOf } from './trusted-issuers.js'
-import { nameIdentity, type AskStore } from './store-access.js'
+import { FOREVER, nameIdentity, type AskStore } from './store-access.js'
 
 /** What a configuration with a store can do with sessions. */
 export interface Sessions extends JwtSessionMethods {
@@ -25,12 +25,10 @@ export interface Sessions extends JwtSessionMethods {
 
 const LONGEST_LABEL = 200
 
-// A token without expiry stays revoked for as long as anybody will ask.
-const HUNDRED_YEARS = 100 * 365 * 24 * 60 * 60 * 1000
-
 /** Makes the sessions of a configuration. */
 export function createSessions (settings: Settings, codec: Codec, issuer: Issuer, ask: AskStore, emit: Emit): Sessions {
   const { sessionLifetime, identityClaim, userIdentityLoader, decodeLeeway } = settings
+  const timeout = settings.storeTimeout * 1000
   const endAllOnReuse = settings.onReuse === 'identity'
   const longestToken = Math.max(...[settings.accessTokenExpires, settings.refreshTokenExpires]
     .map((lifetime) => lifetime === false ? sessionLifetime : lifetime))
@@ -73,7 +71,7 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
     const subject = payload[identityClaim]
     const identity = nameIdentity(subject)
     const result: RotationResult = await ask((store) => store.rotate({
-      identity, sessionId, generation, grace: Math.round(settings.refreshGrace * 1000), keepFor, endAllOnReuse,
+      identity, sessionId, generation, grace: Math.round(settings.refreshGrace * 1000), keepFor, endAllOnReuse, timeout,
     }))
     if (result.outcome === 'reuse' || result.outcome === 'refused') {
       if (result.outcome === 'reuse') {
@@ -101,7 +99,7 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
       const sessionId = randomUUID()
       const pair = await createPair(identity, undefined, sessionId, 1, sessionLifetime, options)
       const name = nameIdentity(codec.decode(pair.accessToken).payload[identityClaim])
-      await ask((store) => store.startSession({ identity: name, sessionId, label, lifetime: sessionLifetime * 1000, keepFor }))
+      await ask((store) => store.startSession({ identity: name, sessionId, label, lifetime: sessionLifetime * 1000, keepFor, timeout }))
       emit({ type: 'session_created', identity: name, sessionId })
       return pair
     },
@@ -127,7 +125,7 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
         return
       }
       if (typeof jti !== 'string') throw new JwtDecodeError('Missing claim: jti')
-      const left = payload.exp === undefined ? HUNDRED_YEARS : (payload.exp + decodeLeeway) * 1000 - Date.now()
+      const left = payload.exp === undefined ? FOREVER : (payload.exp + decodeLeeway) * 1000 - Date.now()
       if (left > 0) await ask((store) => store.revokeToken(identity, jti, Math.ceil(left)))
     },
 

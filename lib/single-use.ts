@@ -3,7 +3,7 @@ import type { DeepReadonly, JwtHeader, JwtPayload } from '../types/claims.js'
 import { isPromise } from './awaitable.js'
 import { JwtDecodeError, RevokedTokenError } from './errors.js'
 import type { Settings } from './settings.js'
-import { nameIdentity, type AskStore } from './store-access.js'
+import { FOREVER, nameIdentity, type AskStore } from './store-access.js'
 
 /** A verified token, and the request that it came with. */
 export interface UsedToken {
@@ -27,9 +27,6 @@ export interface SingleUse {
 // The mark must not end before the token does by the clock of another instance, which may be behind.
 const CLOCK_MARGIN = 60_000
 
-// A token without expiry stays used for as long as anybody will ask.
-const HUNDRED_YEARS = 100 * 365 * 24 * 60 * 60 * 1000
-
 /** Makes the one way in which a configuration uses tokens up. */
 export function createSingleUse ({ tokenTypes, decodeLeeway }: Settings, ask: AskStore): SingleUse {
   const uses = new WeakMap<FastifyRequest, { identity: unknown, tokenId: unknown }>()
@@ -52,7 +49,7 @@ export function createSingleUse ({ tokenTypes, decodeLeeway }: Settings, ask: As
       const { type, jti, exp } = token.jwtPayload
       if (tokenTypes.get(type!)?.singleUse !== true || isUsedBy(token)) return
       if (typeof jti !== 'string') throw new JwtDecodeError('Missing claim: jti', token)
-      const left = exp === undefined ? HUNDRED_YEARS : (exp + decodeLeeway) * 1000 - Date.now()
+      const left = exp === undefined ? FOREVER : (exp + decodeLeeway) * 1000 - Date.now()
       const keepFor = Math.max(Math.ceil(left), 0) + CLOCK_MARGIN
       const answer = ask((store) => store.consumeToken(nameIdentity(token.identity), jti, keepFor))
       if (isPromise(answer)) return Promise.resolve(answer).then((isFirst) => { settle(token, isFirst) })

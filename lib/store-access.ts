@@ -1,3 +1,4 @@
+import type { DeepReadonly, JwtPayload } from '../types/claims.js'
 import type { TokenStore } from '../types/store.js'
 import { isPromise } from './awaitable.js'
 import { StoreUnavailableError } from './errors.js'
@@ -51,4 +52,20 @@ export function createStoreAccess (store: TokenStore, timeout: number, emit: Emi
 /** An identity claim as text: how a store knows it. */
 export function nameIdentity (identity: unknown): string {
   return typeof identity === 'string' ? identity : JSON.stringify(identity) ?? ''
+}
+
+const YEAR = 365 * 24 * 60 * 60 * 1000
+
+/** Milliseconds that stand for ever: nobody will ask after them. */
+export const FOREVER = 100 * YEAR
+
+/**
+ * For how many milliseconds a store must be told to keep the epoch on account of a token without a session. `undefined`
+ * for one that dies within a year of its making: a store keeps each epoch for longer than that untold.
+ */
+export function keepEpochFor ({ iat, exp }: DeepReadonly<JwtPayload>, leeway: number, now: number): number | undefined {
+  if (exp === undefined) return FOREVER
+  const end = (exp + leeway) * 1000
+  const isBrief = iat !== undefined && end - Math.min(iat * 1000, now) <= YEAR
+  return isBrief || end <= now ? undefined : Math.min(Math.ceil(end - now), FOREVER)
 }

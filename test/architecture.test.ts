@@ -12,7 +12,7 @@ const FLOORS = [
   ],
   [
     'lib/awaitable.ts', 'lib/csrf.ts', 'lib/durations.ts', 'lib/errors.ts', 'lib/per-key.ts', 'lib/query-answer.ts',
-    'lib/rotation.ts', 'lib/store-suite/case.ts', 'lib/stores/redis-scripts.ts', 'lib/verified-tokens.ts',
+    'lib/rotation.ts', 'lib/store-suite/case.ts', 'lib/stores/redis-scripts.ts', 'lib/stores/server-clock.ts', 'lib/verified-tokens.ts',
   ],
   [
     'lib/authorization-header.ts', 'lib/grants.ts', 'lib/key-id.ts', 'lib/keys.ts', 'lib/kinds.ts', 'lib/names.ts', 'lib/session-events.ts',

@@ -4,10 +4,10 @@ import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import {
   ExpiredTokenError, JwtDecodeError, JwtUsageError, memoryStore, RevokedTokenError, StoreUnavailableError, WrongTokenError,
-  type JwtExtendedOptions, type JwtPayload, type NewSession, type Rotation, type RotationResult, type SessionEvent, type TokenPair,
+  type CreateAccessTokenOptions, type JwtExtendedOptions, type JwtPayload, type NewSession, type Rotation, type RotationResult, type SessionEvent, type TokenPair,
   type TokenStore
 } from '../index.js'
-import { buildApp, registrationError, SECRET } from './support/app.js'
+import { bearer, buildApp, registrationError, SECRET } from './support/app.js'
 import { moveClock, stopClock } from './support/clock.js'
 import { forge } from './support/forge.js'
 
@@ -151,7 +151,7 @@ t.test('createTokenPair', async (t) => {
     for (const claims of [access, refresh]) t.notOk('epoch' in claims)
     t.not(access.jti, refresh.jti)
     t.not(access.csrf, refresh.csrf)
-    t.same(calls, [['startSession', { identity: 'ada', sessionId, label: undefined, lifetime: 90 * DAY * 1000, keepFor: 30 * DAY * 1000 }]])
+    t.same(calls, [['startSession', { identity: 'ada', sessionId, label: undefined, lifetime: 90 * DAY * 1000, keepFor: 30 * DAY * 1000, timeout: 250 }]])
     t.same(events, [{ type: 'session_created', identity: 'ada', sessionId }])
   })
 
@@ -174,7 +174,7 @@ t.test('createTokenPair', async (t) => {
       { label: 5 }, { label: null }, { label: {} }, { fresh: 'soon' }, { fresh: 0 },
       { expiresDelta: 5 }, { lable: 'phone' }, null, 'phone', [], { additionalClaims: 5 }, { additionalHeaders: { alg: 'none' } },
       { additionalClaims: { type: 'access' } }, { additionalClaims: { type: 'refresh' } },
-      ...['exp', 'jti', 'sid', 'gen', 'epoch', 'sub'].map((name) => ({ additionalClaims: { [name]: 'mine' } })),
+      ...['exp', 'jti', 'fresh', 'sid', 'gen', 'epoch', 'sub'].map((name) => ({ additionalClaims: { [name]: 'mine' } })),
       { additionalClaims: { exp: undefined } },
     ]
     for (const options of wrong) {
@@ -192,7 +192,7 @@ t.test('createTokenPair', async (t) => {
   })
 
   t.test('no loader may set the claims of a session', async (t) => {
-    for (const name of ['exp', 'jti', 'sid', 'gen', 'epoch', 'sub']) {
+    for (const name of ['exp', 'jti', 'fresh', 'sid', 'gen', 'epoch', 'sub']) {
       const { app, calls } = await buildSessions(t, { additionalClaimsLoader: () => ({ [name]: 'mine' }) })
       const error = await refusalOf(app.createTokenPair('ada'))
       t.match(error, { code: 'FST_JWT_EXT_USAGE', message: new RegExp(`'${name}'`) })
@@ -292,7 +292,9 @@ t.test('refreshTokens', async (t) => {
     t.match(claimsOf(second.accessToken), { sub: 'ada', type: 'access', fresh: false, sid: first.sessionId })
     t.notOk('role' in claimsOf(second.accessToken))
     t.match(claimsOf(second.refreshToken), { sub: 'ada', type: 'refresh', sid: first.sessionId, gen: 2 })
-    const rotation: Rotation = { identity: 'ada', sessionId: first.sessionId, generation: 1, grace: 10_000, keepFor: 30 * DAY * 1000, endAllOnReuse: false }
+    const rotation: Rotation = {
+      identity: 'ada', sessionId: first.sessionId, generation: 1, grace: 10_000, keepFor: 30 * DAY * 1000, endAllOnReuse: false, timeout: 250,
+    }
     t.same(calls.slice(1), [['rotate', rotation]])
     t.same(events[1], { type: 'session_renewed', identity: 'ada', sessionId: first.sessionId, adopted: false })
     t.equal(generationOf(await app.refreshTokens(second.refreshToken)), 3)
@@ -440,6 +442,19 @@ t.test('refreshTokens', async (t) => {
       await t.rejects(app.refreshTokens(refreshToken, options as object), JwtUsageError)
     }
     t.equal(generationOf(await app.refreshTokens(refreshToken)), 2)
+  })
+
+  t.test('no claim makes its access token fresh', async (t) => {
+    let loaded = {}
+    const { app } = await buildSessions(t, { additionalClaimsLoader: () => loaded })
+    const { refreshToken } = await app.createTokenPair('ada', { fresh: true })
+    for (const fresh of [true, 2 ** 40, false]) {
+      await t.rejects(app.refreshTokens(refreshToken, { additionalClaims: { fresh } }), { code: 'FST_JWT_EXT_USAGE', message: /'fresh'/ })
+      loaded = { fresh }
+      await t.rejects(app.refreshTokens(refreshToken), { code: 'FST_JWT_EXT_USAGE', message: /'fresh'/ })
+      loaded = {}
+    }
+    t.equal(claimsOf((await app.refreshTokens(refreshToken)).accessToken).fresh, false)
   })
 
   t.test('a mistake in the claims is a mistake, and a retry within the grace goes on', async (t) => {
@@ -711,6 +726,59 @@ t.test('a store that fails is no reason to make no token without a session', asy
   }
 })
 
+t.test('a token without a session that outlives a year is announced to the store', async (t) => {
+  stopClock(t, SECOND)
+  const YEAR = 365 * DAY
+  const { app, calls } = await buildSessions(t, {
+    decodeLeeway: 5, additionalClaimsLoader: (identity) => identity === 'loaded' ? { exp: SECOND + 2 * YEAR } : {},
+  })
+  const cases: [identity: string, options: CreateAccessTokenOptions, seconds: number | undefined][] = [
+    ['ada', {}, undefined],
+    ['ada', { expiresDelta: YEAR - 5 }, undefined],
+    ['ada', { expiresDelta: YEAR }, YEAR + 5],
+    ['ada', { expiresDelta: false }, 100 * YEAR],
+    ['ada', { expiresDelta: '40000d' }, 100 * YEAR],
+    ['ada', { additionalClaims: { exp: SECOND + 2 * YEAR } }, 2 * YEAR + 5],
+    ['ada', { additionalClaims: { exp: SECOND + 2 * YEAR, iat: SECOND + 2 * YEAR - 60 } }, 2 * YEAR + 5],
+    ['ada', { expiresDelta: -60, additionalClaims: { iat: SECOND - 2 * YEAR } }, undefined],
+    ['loaded', {}, 2 * YEAR + 5],
+  ]
+  for (const [identity, options, seconds] of cases) {
+    for (const create of [app.createAccessToken, app.createRefreshToken]) {
+      await create(identity, options)
+      t.same(calls.at(-1), ['epochOf', identity, seconds === undefined ? undefined : seconds * 1000], JSON.stringify(options))
+    }
+  }
+})
+
+t.test('a token that must be announced is not made while the store fails', async (t) => {
+  for (const epochOf of [() => { throw new Error('down') }, () => Promise.reject(new Error('down')), never]) {
+    const { app } = await buildSessions(t, { storeTimeout: 0.02 }, storeWith({ epochOf }))
+    await t.rejects(app.createAccessToken('ada', { expiresDelta: false }), StoreUnavailableError)
+    await t.rejects(app.createRefreshToken('ada', { expiresDelta: '2000d' }), StoreUnavailableError)
+    await t.resolves(app.createRefreshToken('ada'))
+  }
+})
+
+t.test('a log-out everywhere holds for as long as a token lives, whoever made it', async (t) => {
+  stopClock(t, SECOND)
+  const { app } = await buildSessions(t, {}, memoryStore({ maxEntries: 2 }))
+  const tokens = [
+    await app.createAccessToken('ada', { expiresDelta: false }), await app.createAccessToken('ada', { expiresDelta: '3000d' }),
+    await app.createRefreshToken('ada'),
+  ]
+  app.get('/page', { preHandler: app.jwtRequired({ verifyType: false }) }, async () => ({}))
+  const visit = async (token: string) => (await app.inject({ url: '/page', headers: bearer(token) })).statusCode
+  for (const token of tokens) t.equal(await visit(token), 200)
+  await app.revokeAllTokens('ada')
+  for (let day = 0; day < 2900; day += 100) {
+    // Others take the places of what is not needed any more.
+    for (const other of ['bob', 'cy', 'dora']) await app.revokeAllTokens(other).catch(() => {})
+    t.same([await visit(tokens[0]!), await visit(tokens[1]!)], [401, 401])
+    moveClock(t, 100 * DAY)
+  }
+})
+
 t.test('a store that answers later serves, and one that never answers is unavailable in time', async (t) => {
   const store = memoryStore()
   const late = storeWith({
@@ -753,6 +821,42 @@ t.test('events', async (t) => {
       t.notOk(text.includes(claimsOf(token).csrf!))
     }
     for (const event of events) t.ok(Object.isFrozen(event))
+  })
+
+  t.test('tell of each cause once, and of nothing else', async (t) => {
+    const store = memoryStore()
+    const { app, events } = await buildSessions(t, { onReuse: 'identity' }, store)
+    app.get('/page', { preHandler: app.jwtRequired({ verifyType: false }) }, async () => ({}))
+    const visit = async (token: string) => (await app.inject({ url: '/page', headers: bearer(token) })).statusCode
+    async function toldOf (work: () => Promise<unknown>): Promise<string[]> {
+      events.length = 0
+      await work().catch(() => {})
+      return events.map((event) => 'sessionId' in event ? `${event.type} ${event.sessionId}` : event.type)
+    }
+
+    const first = await app.createTokenPair('ada')
+    const other = await app.createTokenPair('ada')
+    let second = first
+    const [stolen, sibling] = [first.sessionId, other.sessionId]
+    t.same(await toldOf(async () => { second = await app.refreshTokens(first.refreshToken) }), [`session_renewed ${stolen}`])
+    t.same(await toldOf(() => app.refreshTokens(first.refreshToken)), [], 'a replay')
+    await app.refreshTokens(second.refreshToken)
+    t.same(await toldOf(() => app.refreshTokens(first.refreshToken)), [`token_reuse ${stolen}`, `session_revoked ${sibling}`, 'identity_revoked'])
+    for (const { accessToken, refreshToken } of [first, second, other]) {
+      for (const token of [accessToken, refreshToken]) t.same(await toldOf(async () => { t.equal(await visit(token), 401) }), [], 'a guard that refuses')
+    }
+    t.same(await toldOf(() => app.refreshTokens(other.refreshToken)), [], 'a refresh that is refused')
+    t.same(await toldOf(() => app.refreshTokens(first.refreshToken)), [`token_reuse ${stolen}`], 'a theft that is known')
+    for (const end of ['revokeToken', 'revokeSession'] as const) {
+      const { sessionId, accessToken } = await app.createTokenPair('ada')
+      const revoke = () => end === 'revokeToken' ? app.revokeToken(accessToken) : app.revokeSession('ada', sessionId)
+      t.same(await toldOf(revoke), [`session_revoked ${sessionId}`])
+      t.same(await toldOf(revoke), [], 'what has ended already')
+    }
+    t.same(await toldOf(async () => { await app.revokeToken(await app.createAccessToken('ada')) }), [])
+    t.same(await toldOf(() => app.revokeAllTokens('ada')), ['identity_revoked'])
+    store.isRevoked = () => { throw new Error('down') }
+    t.same(await toldOf(async () => { t.equal(await visit(second.accessToken), 503) }), ['store_unavailable'])
   })
 
   t.test('a token without an id is named null in the event of its reuse', async (t) => {

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { StoreUnavailableError } from '../lib/errors.js'
 import type { Emit } from '../lib/session-events.js'
-import { createStoreAccess, type AskStore } from '../lib/store-access.js'
+import { createStoreAccess, keepEpochFor, type AskStore } from '../lib/store-access.js'
 import { memoryStore } from '../lib/stores/memory.js'
 import type { SessionEvent } from '../types/sessions.js'
 
@@ -83,4 +83,25 @@ t.test('a store that never answers keeps no request waiting', async (t) => {
   const { ask } = createAsk(0.02)
   const failures = await Promise.all(Array.from({ length: 50 }, () => failureOf(() => ask(() => new Promise(() => {})))))
   t.equal(failures.length, 50)
+})
+
+t.test('for how long an epoch must be kept on account of a token', async (t) => {
+  const YEAR = 365 * 24 * 60 * 60
+  const NOW = 1_700_000_000
+  const cases: [claims: { iat?: number, exp?: number }, leeway: number, seconds: number | undefined][] = [
+    [{}, 0, 100 * YEAR],
+    [{ iat: NOW }, 0, 100 * YEAR],
+    [{ iat: NOW, exp: NOW + YEAR }, 0, undefined],
+    [{ iat: NOW, exp: NOW + YEAR }, 1, YEAR + 1],
+    [{ iat: NOW, exp: NOW + YEAR + 1 }, 0, YEAR + 1],
+    [{ iat: NOW - YEAR, exp: NOW + 1 }, 0, 1],
+    [{ iat: NOW + YEAR, exp: NOW + 2 * YEAR }, 0, 2 * YEAR],
+    [{ exp: NOW + 60 }, 5, 65],
+    [{ exp: NOW - 60 }, 5, undefined],
+    [{ exp: Number.MAX_SAFE_INTEGER }, 0, 100 * YEAR],
+  ]
+  for (const [claims, leeway, seconds] of cases) {
+    t.equal(keepEpochFor(claims, leeway, NOW * 1000), seconds === undefined ? undefined : seconds * 1000, JSON.stringify(claims))
+  }
+  t.equal(keepEpochFor({ exp: NOW + 60 }, 0.0005, NOW * 1000), 60_001, 'whole milliseconds')
 })

@@ -13,7 +13,7 @@ export interface TokenPair {
 export interface CreateTokenPairOptions {
   /** Whether the access token is fresh, or for how long. @default false */
   fresh?: boolean | Duration | undefined
-  /** Claims of both tokens; the identity, `exp`, `jti` and the session's own are not among them. */
+  /** Claims of both tokens; the identity, `exp`, `jti`, `fresh` and the session's own are not among them. */
   additionalClaims?: Partial<JwtPayload> | undefined
   /** Header parameters of both tokens; `alg` is not one of them. */
   additionalHeaders?: JwtHeader | undefined
@@ -23,7 +23,7 @@ export interface CreateTokenPairOptions {
 
 /** What `refreshTokens` takes. */
 export interface RefreshTokensOptions {
-  /** Claims of both tokens; the identity, `exp`, `jti` and the session's own are not among them. */
+  /** Claims of both tokens; the identity, `exp`, `jti`, `fresh` and the session's own are not among them. */
   additionalClaims?: Partial<JwtPayload> | undefined
 }
 

@@ -12,6 +12,11 @@ export interface TokenQuery {
   readonly epoch: number | undefined
   /** The `iat` claim in milliseconds: what decides for a token without session and `epoch`; 0 where it has none. */
   readonly issuedAt: number
+  /**
+   * Milliseconds that a token without a session still lives, where its identity's epoch must be kept for so long and was
+   * not by `epochOf`: the token was made by somebody else, without asking the store.
+   */
+  readonly keepEpoch?: number | undefined
 }
 
 /** A session that begins. */
@@ -24,6 +29,8 @@ export interface NewSession {
   readonly lifetime: number
   /** Milliseconds that its newest token lives; after them nothing of the session is needed any more. */
   readonly keepFor: number
+  /** As for a rotation: a session that starts later is one that nobody has. @default no limit */
+  readonly timeout?: number | undefined
 }
 
 /** A refresh token that wants a successor. */
@@ -38,6 +45,12 @@ export interface Rotation {
   readonly keepFor: number
   /** Whether the first reuse ends all of the identity, as `endAll` does, in the same step. @default false */
   readonly endAllOnReuse?: boolean | undefined
+  /**
+   * Milliseconds that the answer is waited for. What would be done later must not be done, where the store can know: the
+   * client was told that it failed, and when it tries again after the grace, the token must not have been used.
+   * @default no limit
+   */
+  readonly timeout?: number | undefined
 }
 
 /**
@@ -80,8 +93,11 @@ export interface StoredSession {
 export interface TokenStore {
   /** Whether the identity's tokens were revoked since this one was made, its session has ended, or it was revoked itself. */
   isRevoked (query: TokenQuery): Awaitable<boolean>
-  /** The number that a token without a session carries, so that it is told from those made after a later `endAll`. */
-  epochOf (identity: string): Awaitable<number>
+  /**
+   * The number that a token without a session carries, so that it is told from those made after a later `endAll`. A token
+   * that will outlive a year is announced by the milliseconds for which the epoch must be kept on account of it.
+   */
+  epochOf (identity: string, keepEpoch?: number): Awaitable<number>
   /** Revokes one token for so many milliseconds: at least as long as it lives. */
   revokeToken (identity: string, tokenId: string, keepFor: number): Awaitable<void>
   /**
@@ -95,7 +111,10 @@ export interface TokenStore {
   rotate (rotation: Rotation): Awaitable<RotationResult>
   /** Ends a session. `false` where none of that name is alive. */
   endSession (identity: string, sessionId: string): Awaitable<boolean>
-  /** Ends all sessions of an identity but one, and all its tokens without a session. Gives the ids of what it ended. */
+  /**
+   * Ends all sessions of an identity but one, and all its tokens without a session, by an epoch that is kept for well over
+   * a year, and as long as any token lives that was announced. Gives the ids of what it ended.
+   */
   endAll (identity: string, exceptSession: string | undefined): Awaitable<string[]>
   /** The sessions of an identity that are alive, the newest first. */
   listSessions (identity: string): Awaitable<StoredSession[]>

@@ -27,14 +27,14 @@ export function newIdentity (): string {
 
 export async function start (store: TokenStore, identity: string, more: Partial<NewSession> = {}): Promise<string> {
   const sessionId = randomUUID()
-  await store.startSession({ identity, sessionId, label: undefined, lifetime: LONG, keepFor: LONG, ...more })
+  await store.startSession({ identity, sessionId, label: undefined, lifetime: LONG, keepFor: LONG, timeout: LONG, ...more })
   return sessionId
 }
 
 export async function rotate (
   store: TokenStore, identity: string, sessionId: string, generation: number, more: Partial<Rotation> = {}
 ): Promise<RotationResult> {
-  return await store.rotate({ identity, sessionId, generation, grace: LONG, keepFor: LONG, ...more })
+  return await store.rotate({ identity, sessionId, generation, grace: LONG, keepFor: LONG, timeout: LONG, ...more })
 }
 
 /** Rotates, and expects a successor of a generation. Gives the milliseconds until the session's absolute end. */

@@ -84,6 +84,26 @@ export const revocationCases: readonly StoreCase[] = [
     },
   },
   {
+    name: 'judges tokens that are announced to live for long like any other',
+    async run (store) {
+      const identity = newIdentity()
+      const keepEpoch = 100 * 365 * 24 * 60 * 60 * 1000
+      const announced = await store.epochOf(identity, keepEpoch)
+      strictEqual(await store.epochOf(identity), announced)
+      strictEqual(await isRevoked(store, { identity, epoch: announced }), false)
+      strictEqual(await isRevoked(store, { identity, issuedAt: 0, keepEpoch }), false)
+      await store.endAll(identity, undefined)
+      const after = await store.epochOf(identity, keepEpoch)
+      strictEqual(after, await store.epochOf(identity))
+      strictEqual(await isRevoked(store, { identity, epoch: announced }), true)
+      strictEqual(await isRevoked(store, { identity, issuedAt: 0, keepEpoch }), true)
+      strictEqual(await isRevoked(store, { identity, epoch: after }), false)
+      const tokenId = randomUUID()
+      await store.revokeToken(identity, tokenId, LONG)
+      strictEqual(await isRevoked(store, { identity, tokenId, issuedAt: Date.now() + LONG, keepEpoch }), true)
+    },
+  },
+  {
     name: 'revokes nothing of another identity by endAll',
     async run (store) {
       const [identity, other] = [newIdentity(), newIdentity()]

@@ -23,10 +23,15 @@ interface Identity {
   sessions: Map<string, Session>
   /** Revoked token ids, and until when that has to be known. */
   tokens: Map<string, number>
+  /** 0: none of its tokens was revoked by it that may still be alive. */
   epoch: number
+  keepEpochUntil: number
 }
 
 const DEFAULT_ENTRIES = 100_000
+
+// More than the year for which no token is announced, by more than leeways may differ.
+const KEEP_EPOCH_FOR = 400 * 24 * 60 * 60 * 1000
 
 /**
  * A store in the memory of one process: for development, for tests, and for an application that runs only once. It
@@ -44,22 +49,33 @@ export function memoryStore (options: MemoryStoreOptions = {}): TokenStore {
   }
   const identities = new Map<string, Identity>()
   let entries = 0
+  // When the last token is dead that was announced: one number for all, so that tokens that are made take no entries.
+  let keepEpochsUntil = 0
 
   function identityOf (name: string): Identity {
     let identity = identities.get(name)
     if (identity === undefined) {
-      identity = { sessions: new Map(), tokens: new Map(), epoch: 0 }
+      identity = { sessions: new Map(), tokens: new Map(), epoch: 0, keepEpochUntil: 0 }
       identities.set(name, identity)
     }
     return identity
   }
 
   function prune (now: number): void {
-    for (const [name, { sessions, tokens, epoch }] of identities) {
+    for (const [name, identity] of identities) {
+      const { sessions, tokens } = identity
       for (const [id, session] of sessions) if (session.keepUntil <= now && sessions.delete(id)) entries--
       for (const [id, keepUntil] of tokens) if (keepUntil <= now && tokens.delete(id)) entries--
-      if (sessions.size + tokens.size === 0 && epoch === 0) identities.delete(name)
+      if (identity.epoch !== 0 && Math.max(identity.keepEpochUntil, keepEpochsUntil) <= now) {
+        identity.epoch = 0
+        entries--
+      }
+      if (sessions.size + tokens.size === 0 && identity.epoch === 0) identities.delete(name)
     }
+  }
+
+  function announce (keepEpoch: number | undefined, now: number): void {
+    if (keepEpoch !== undefined) keepEpochsUntil = Math.max(keepEpochsUntil, now + keepEpoch)
   }
 
   // Before an identity is looked up: making room forgets those of which nothing is kept.
@@ -91,6 +107,7 @@ export function memoryStore (options: MemoryStoreOptions = {}): TokenStore {
     if ((identities.get(name)?.epoch ?? 0) === 0) takeEntry(now)
     const identity = identityOf(name)
     identity.epoch = Math.max(identity.epoch + 1, now)
+    identity.keepEpochUntil = now + KEEP_EPOCH_FOR
     const ended: string[] = []
     for (const [id, session] of identity.sessions) {
       if (id === exceptSession || !isAlive(session, now)) continue
@@ -101,15 +118,19 @@ export function memoryStore (options: MemoryStoreOptions = {}): TokenStore {
   }
 
   return {
-    isRevoked ({ identity: name, sessionId, tokenId, epoch, issuedAt }: TokenQuery) {
+    isRevoked ({ identity: name, sessionId, tokenId, epoch, issuedAt, keepEpoch }: TokenQuery) {
       const now = Date.now()
+      announce(keepEpoch, now)
       const identity = identities.get(name)
       if (tokenId !== undefined && isTokenMarked(name, tokenId, now)) return true
       if (sessionId !== undefined) return !isAlive(sessionOf(name, sessionId, now), now)
       return identity !== undefined && identity.epoch > (epoch ?? issuedAt)
     },
 
-    epochOf: (name) => identities.get(name)?.epoch ?? 0,
+    epochOf (name, keepEpoch) {
+      announce(keepEpoch, Date.now())
+      return identities.get(name)?.epoch ?? 0
+    },
 
     revokeToken: (name, tokenId, keepFor) => { markToken(name, tokenId, keepFor, Date.now()) },
 

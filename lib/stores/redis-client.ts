@@ -9,6 +9,8 @@ export interface IoredisClient {
   evalsha (sha: string, keyCount: number, ...keysAndArguments: string[]): Promise<unknown>
   eval (source: string, keyCount: number, ...keysAndArguments: string[]): Promise<unknown>
   info (section: 'memory'): Promise<string>
+  /** Of a cluster. */
+  nodes?(role: 'master'): { info (section: 'memory'): Promise<string> }[]
 }
 
 /** The part of a node-redis client that the store uses. */
@@ -19,6 +21,10 @@ export interface NodeRedisClient {
   evalSha (sha: string, options: { keys: string[], arguments: string[] }): Promise<unknown>
   eval (source: string, options: { keys: string[], arguments: string[] }): Promise<unknown>
   info?(section: 'memory'): Promise<unknown>
+  /** Of a cluster. */
+  readonly masters?: readonly unknown[]
+  /** Of a cluster. */
+  nodeClient?(node: never): Promise<{ info (section: 'memory'): Promise<unknown> }>
 }
 
 /** A client of either kind, or a cluster client of either. */
@@ -33,7 +39,8 @@ export interface Commands {
   run (script: Script, keys: string[], args: (string | number)[]): Promise<unknown>
   /** Whether a command would be sent now, instead of waiting for a connection. */
   isReady (): boolean
-  memoryInfo (): Promise<string>
+  /** What each master says of its memory. */
+  memoryInfos (): Promise<string[]>
 }
 
 /** @throws {JwtUsageError} for what is no Redis client. */
@@ -56,7 +63,7 @@ function adaptIoredis (client: IoredisClient): Commands {
     ),
     // A client that connects lazily does so with its first command.
     isReady: () => client.status === 'ready' || client.status === 'wait',
-    memoryInfo: () => client.info('memory'),
+    memoryInfos: () => Promise.all((client.nodes?.('master') ?? [client]).map((node) => node.info('memory'))),
   }
 }
 
@@ -71,7 +78,10 @@ function adaptNodeRedis (client: NodeRedisClient): Commands {
     },
     // A cluster client has no such member; its nodes' own time limit is what bounds a command.
     isReady: () => client.isReady !== false,
-    memoryInfo: async () => String(await client.info?.('memory') ?? ''),
+    async memoryInfos () {
+      const nodes = client.masters === undefined ? [client] : await Promise.all(client.masters.map((node) => client.nodeClient!(node as never)))
+      return await Promise.all(nodes.map(async (node) => String(await node.info?.('memory') ?? '')))
+    },
   }
 }
 

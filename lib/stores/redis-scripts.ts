@@ -17,6 +17,12 @@ local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 `
 
+// Nobody waits for what runs after its deadline, and who was told that it failed may act on that. The answer is the
+// time, with nothing behind it where it was too late.
+const IN_TIME = `${NOW}
+if now > (tonumber(ARGV[1]) or now) then return { now } end
+`
+
 // Keeps the index as long as its longest session.
 const KEEP_INDEX = `
 local function index(key, id, ttl)
@@ -37,7 +43,8 @@ end
 const END_EVERY = `
 local function end_every(epoch_key, index, spared, ttl)
   local epoch = math.max(now, tonumber(redis.call('GET', epoch_key) or '0') + 1)
-  redis.call('SET', epoch_key, string.format('%.0f', epoch), 'PX', ttl)
+  -- Not shorter than a token was announced to live.
+  redis.call('SET', epoch_key, string.format('%.0f', epoch), 'PX', math.max(redis.call('PTTL', epoch_key), ttl))
   local ended = {}
   for _, id in ipairs(redis.call('ZRANGE', index, 0, -1)) do
     if id ~= spared then
@@ -56,42 +63,43 @@ local function end_every(epoch_key, index, spared, ttl)
 end
 `
 
-/** KEYS: session, index. ARGV: id, lifetime, keepFor, label or ''. */
-export const START = script(`${NOW}${KEEP_INDEX}
-local lifetime = tonumber(ARGV[2])
+/** KEYS: session, index. ARGV: deadline or '', id, lifetime, keepFor, label or ''. Gives the time and 'started'. */
+export const START = script(`${IN_TIME}${KEEP_INDEX}
+local lifetime = tonumber(ARGV[3])
 local s = { g = 1, at = now, st = now, e = now + lifetime }
-if ARGV[4] ~= '' then s.l = ARGV[4] end
-local ttl = math.min(tonumber(ARGV[3]), lifetime)
+if ARGV[5] ~= '' then s.l = ARGV[5] end
+local ttl = math.min(tonumber(ARGV[4]), lifetime)
 redis.call('SET', KEYS[1], cjson.encode(s), 'PX', ttl)
-index(KEYS[2], ARGV[1], ttl)
+index(KEYS[2], ARGV[2], ttl)
+return { now, 'started' }
 `)
 
 /**
- * KEYS: session, index, epoch. ARGV: id, generation, grace, keepFor, '1' to end all on a first reuse, keepFor of the
- * epoch. Gives the outcome, the generation and the milliseconds left; for a reuse whether it is the first, and what
- * ended with it.
+ * KEYS: session, index, epoch. ARGV: deadline or '', id, generation, grace, keepFor, '1' to end all on a first reuse,
+ * keepFor of the epoch. Gives the time, the outcome, the generation and the milliseconds left; for a reuse whether it is
+ * the first, and what ended with it.
  */
-export const ROTATE = script(`${NOW}${KEEP_INDEX}${SESSION_KEY}${END_EVERY}
+export const ROTATE = script(`${IN_TIME}${KEEP_INDEX}${SESSION_KEY}${END_EVERY}
 local raw = redis.call('GET', KEYS[1])
-if not raw then return { 'refused' } end
+if not raw then return { now, 'refused' } end
 local s = cjson.decode(raw)
-local p = tonumber(ARGV[2])
-if s.e <= now or s.x == 'ended' then return { 'refused' } end
-if s.x == 'reuse' then return { p < s.g and 'reuse' or 'refused', 0, {} } end
+local p = tonumber(ARGV[3])
+if s.e <= now or s.x == 'ended' then return { now, 'refused' } end
+if s.x == 'reuse' then return { now, p < s.g and 'reuse' or 'refused', 0, {} } end
 if p < s.g then
-  if p == s.g - 1 and now - s.at < tonumber(ARGV[3]) then return { 'replayed', s.g, s.e - now } end
+  if p == s.g - 1 and now - s.at < tonumber(ARGV[4]) then return { now, 'replayed', s.g, s.e - now } end
   s.x = 'reuse'
   redis.call('SET', KEYS[1], cjson.encode(s), 'KEEPTTL')
-  redis.call('ZREM', KEYS[2], ARGV[1])
-  return { 'reuse', 1, ARGV[5] == '1' and end_every(KEYS[3], KEYS[2], ARGV[1], ARGV[6]) or {} }
+  redis.call('ZREM', KEYS[2], ARGV[2])
+  return { now, 'reuse', 1, ARGV[6] == '1' and end_every(KEYS[3], KEYS[2], ARGV[2], tonumber(ARGV[7])) or {} }
 end
 local outcome = p == s.g and 'rotated' or 'adopted'
 s.g = p + 1
 s.at = now
-local ttl = math.max(redis.call('PTTL', KEYS[1]), math.min(tonumber(ARGV[4]), s.e - now))
+local ttl = math.max(redis.call('PTTL', KEYS[1]), math.min(tonumber(ARGV[5]), s.e - now))
 redis.call('SET', KEYS[1], cjson.encode(s), 'PX', ttl)
-index(KEYS[2], ARGV[1], ttl)
-return { outcome, s.g, s.e - now }
+index(KEYS[2], ARGV[2], ttl)
+return { now, outcome, s.g, s.e - now }
 `)
 
 /** KEYS: session, index. ARGV: id. Gives 1 where a session was ended. */
@@ -108,7 +116,14 @@ return 1
 
 /** KEYS: epoch, index. ARGV: the session to spare or '', keepFor of the epoch. Gives the ids of what was ended. */
 export const END_ALL = script(`${NOW}${SESSION_KEY}${END_EVERY}
-return end_every(KEYS[1], KEYS[2], ARGV[1], ARGV[2])
+return end_every(KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2]))
+`)
+
+/** KEYS: epoch, and any others. ARGV: for how long a token will ask for the epoch. Gives what the keys hold. */
+export const KEEP_EPOCH = script(`
+local epoch = redis.call('GET', KEYS[1]) or '0'
+redis.call('SET', KEYS[1], epoch, 'PX', math.max(redis.call('PTTL', KEYS[1]), tonumber(ARGV[1])))
+return redis.call('MGET', unpack(KEYS))
 `)
 
 /** KEYS: index. Gives ids and sessions in turn, and forgets those that are gone. */

@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto'
 import type { RotationResult, StoredSession, TokenStore } from '../../types/store.js'
 import { JwtUsageError } from '../errors.js'
 import { adaptClient, type RedisClient } from './redis-client.js'
-import { END, END_ALL, LIST, ROTATE, START } from './redis-scripts.js'
+import { END, END_ALL, KEEP_EPOCH, LIST, ROTATE, START, type Script } from './redis-scripts.js'
+import { createServerClock } from './server-clock.js'
 
 /** What `redisStore` takes besides the client. */
 export interface RedisStoreOptions {
@@ -10,8 +11,13 @@ export interface RedisStoreOptions {
   prefix?: string | undefined
 }
 
+const DAY = 24 * 60 * 60 * 1000
+
 // Tokens without a session may live for ever, and a mark that ends before its token does would revive it.
-const HUNDRED_YEARS = 100 * 365 * 24 * 60 * 60 * 1000
+const HUNDRED_YEARS = 100 * 365 * DAY
+
+// More than the year for which no token is announced, by more than leeways and clocks may differ.
+const KEEP_EPOCH_FOR = 400 * DAY
 
 interface SessionText {
   at: number
@@ -30,15 +36,19 @@ export function redisStore (client: RedisClient, options: RedisStoreOptions = {}
   const { prefix = 'jwt:' } = options
   if (typeof prefix !== 'string' || /[{}]/.test(prefix)) throw new JwtUsageError('redisStore: prefix must be a string without braces')
   const commands = adaptClient(client)
+  const clock = createServerClock()
   let isPolicyKnown = false
 
   // An evicted mark would bring a revoked token back to life.
   function warnOfEviction (): void {
     if (isPolicyKnown) return
     isPolicyKnown = true
-    commands.memoryInfo().then((info) => {
-      const policy = /maxmemory_policy:(\S+)/.exec(info)?.[1]
-      if (policy === undefined || policy === 'noeviction') return
+    commands.memoryInfos().then((infos) => {
+      // The nodes of a cluster are known when it has answered.
+      isPolicyKnown = infos.length > 0
+      const policies = infos.map((info) => /maxmemory_policy:(\S+)/.exec(info)?.[1])
+      const policy = policies.find((policy) => policy !== undefined && policy !== 'noeviction')
+      if (policy === undefined) return
       process.emitWarning(
         `The Redis server may evict keys (maxmemory-policy ${policy}), and with them the marks that keep revoked tokens dead; set it to noeviction`,
         { code: 'FST_JWT_EXT_EVICTION' }
@@ -57,47 +67,74 @@ export function redisStore (client: RedisClient, options: RedisStoreOptions = {}
     return `${prefix}{${createHash('sha256').update(identity).digest('base64url').slice(0, 24)}}:`
   }
 
+  // A command may wait in a stalled server, or for a connection, until long after its caller was told that it failed:
+  // a rotation that ran then would make the caller's next try look like a theft. The script refuses by the server's own
+  // clock. An estimate of that clock that is too early makes it refuse in time, and is then put right for a second try.
+  async function runInTime (script: Script, keys: string[], args: (string | number)[], timeout: number | undefined): Promise<unknown[]> {
+    const deadline = performance.now() + (timeout ?? Infinity)
+
+    async function attempt (): Promise<unknown[]> {
+      const askedAt = performance.now()
+      const by = timeout === undefined ? '' : clock.at(deadline)
+      const [serverTime, ...answer] = await commands.run(script, keys, [by, ...args]) as unknown[]
+      clock.learn(Number(serverTime), askedAt, performance.now())
+      return answer
+    }
+
+    let answer = await attempt()
+    if (answer.length === 0 && performance.now() < deadline) answer = await attempt()
+    if (answer.length === 0) throw new Error('The command reached the Redis server after its deadline')
+    return answer
+  }
+
+  async function runKeepEpoch (keys: string[], keepEpoch: number): Promise<(string | null)[]> {
+    return await commands.run(KEEP_EPOCH, keys, [toMilliseconds(keepEpoch)]) as (string | null)[]
+  }
+
   return {
-    async isRevoked ({ identity, sessionId, tokenId, epoch, issuedAt }) {
+    async isRevoked ({ identity, sessionId, tokenId, epoch, issuedAt, keepEpoch }) {
       warnOfEviction()
       const tag = tagOf(identity)
       const keys = [sessionId === undefined ? `${tag}epoch` : `${tag}session:${sessionId}`]
       if (tokenId !== undefined) keys.push(`${tag}token:${tokenId}`)
-      const [state, mark] = await commands.mget(keys)
+      const [state, mark] = sessionId === undefined && keepEpoch !== undefined
+        ? await runKeepEpoch(keys, keepEpoch)
+        : await commands.mget(keys)
       if (typeof mark === 'string') return true
       if (sessionId === undefined) return Number(state ?? 0) > (epoch ?? issuedAt)
       return typeof state !== 'string' || (JSON.parse(state) as SessionText).x !== undefined
     },
 
-    async epochOf (identity) {
-      const [epoch] = await commands.mget([`${tagOf(identity)}epoch`])
+    async epochOf (identity, keepEpoch) {
+      const keys = [`${tagOf(identity)}epoch`]
+      const [epoch] = keepEpoch === undefined ? await commands.mget(keys) : await runKeepEpoch(keys, keepEpoch)
       return Number(epoch ?? 0)
     },
 
     async revokeToken (identity, tokenId, keepFor) {
-      await commands.set(`${tagOf(identity)}token:${tokenId}`, '1', Math.min(Math.ceil(keepFor), HUNDRED_YEARS))
+      await commands.set(`${tagOf(identity)}token:${tokenId}`, '1', toMilliseconds(keepFor))
     },
 
     async consumeToken (identity, tokenId, keepFor) {
       warnOfEviction()
       // One that waits for a connection would use the token up when its request has been refused already.
       assertConnected()
-      return await commands.setNew(`${tagOf(identity)}token:${tokenId}`, '1', Math.min(Math.ceil(keepFor), HUNDRED_YEARS))
+      return await commands.setNew(`${tagOf(identity)}token:${tokenId}`, '1', toMilliseconds(keepFor))
     },
 
-    async startSession ({ identity, sessionId, label, lifetime, keepFor }) {
+    async startSession ({ identity, sessionId, label, lifetime, keepFor, timeout }) {
       warnOfEviction()
       const tag = tagOf(identity)
-      await commands.run(START, [`${tag}session:${sessionId}`, `${tag}sessions`], [sessionId, lifetime, keepFor, label ?? ''])
+      await runInTime(START, [`${tag}session:${sessionId}`, `${tag}sessions`], [sessionId, lifetime, keepFor, label ?? ''], timeout)
     },
 
-    async rotate ({ identity, sessionId, generation, grace, keepFor, endAllOnReuse }): Promise<RotationResult> {
-      // A rotation that waits for a connection would come when its answer is no longer awaited, and look like a theft.
+    async rotate ({ identity, sessionId, generation, grace, keepFor, endAllOnReuse, timeout }): Promise<RotationResult> {
+      // A client may know that it would wait in vain.
       assertConnected()
       const tag = tagOf(identity)
       const keys = [`${tag}session:${sessionId}`, `${tag}sessions`, `${tag}epoch`]
-      const args = [sessionId, generation, grace, keepFor, endAllOnReuse ? '1' : '0', HUNDRED_YEARS]
-      const [outcome, second, third] = await commands.run(ROTATE, keys, args) as unknown[]
+      const args = [sessionId, generation, grace, keepFor, endAllOnReuse ? '1' : '0', KEEP_EPOCH_FOR]
+      const [outcome, second, third] = await runInTime(ROTATE, keys, args, timeout)
       if (outcome === 'refused') return { outcome }
       if (outcome === 'reuse') return { outcome, isFirst: Number(second) === 1, ended: (third as unknown[]).map(String) }
       return { outcome: outcome as 'rotated' | 'replayed' | 'adopted', generation: Number(second), remaining: Number(third) }
@@ -110,7 +147,7 @@ export function redisStore (client: RedisClient, options: RedisStoreOptions = {}
 
     async endAll (identity, exceptSession) {
       const tag = tagOf(identity)
-      return await commands.run(END_ALL, [`${tag}epoch`, `${tag}sessions`], [exceptSession ?? '', HUNDRED_YEARS]) as string[]
+      return await commands.run(END_ALL, [`${tag}epoch`, `${tag}sessions`], [exceptSession ?? '', KEEP_EPOCH_FOR]) as string[]
     },
 
     async listSessions (identity) {
@@ -124,4 +161,8 @@ export function redisStore (client: RedisClient, options: RedisStoreOptions = {}
       return sessions.sort((a, b) => b.startedAt - a.startedAt)
     },
   }
+}
+
+function toMilliseconds (duration: number): number {
+  return Math.min(Math.ceil(duration), HUNDRED_YEARS)
 }

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import t from 'tap'
 import * as plugin from '../../index.js'
-import { REASONS } from '../../lib/codec.js'
+import { REASONS } from '../../lib/signatures.js'
 import { buildApp } from '../support/app.js'
 import { readProse, readRows, root, unquote } from '../support/pages.js'
 import { answer, ENVIRONMENT, testPage } from '../support/snippets.js'

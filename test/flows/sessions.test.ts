@@ -163,6 +163,25 @@ function watch (inner: TokenStore): { store: TokenStore, queries: TokenQuery[], 
   return { store, queries, results, calls: () => calls }
 }
 
+/** Where a story takes place, and how its time passes. */
+interface Ground {
+  readonly name: string
+  readonly skip: string | false
+  readonly refreshGrace: number
+  newStore (t: Test): Promise<TokenStore>
+  pass (t: Test, seconds: number): Promise<unknown>
+}
+
+// The clock of Redis cannot be moved.
+const GROUNDS: readonly Ground[] = [
+  { name: 'in memory', skip: false, refreshGrace: 10, newStore: async () => memoryStore(), pass: async (t, seconds) => { moveClock(t, seconds) } },
+  {
+    name: 'on Redis', skip, refreshGrace: 2,
+    newStore: async (t) => redisStore(await connectIoredis(t, await startRedis(t))),
+    pass: (_t, seconds) => sleep(seconds * 1000 + 1),
+  },
+]
+
 type Fault = 'throws' | 'rejects' | 'never answers'
 
 /** A store that can be told to fail. */
@@ -302,9 +321,9 @@ t.test('a token of another issuer with our key, without epoch, is judged by its 
   t.equal(await visit(app, forge({ sub: 'ada', iat: now + 60, exp: now + 600 })), 200)
 })
 
-t.test('a session is alive after', async (t) => {
+async function testSurvival (t: Test, { refreshGrace, newStore, pass }: Ground): Promise<void> {
   t.test('two tabs that refresh at once', async (t) => {
-    const app = await buildSite(t, memoryStore())
+    const app = await buildSite(t, await newStore(t), { refreshGrace })
     const tab = new Browser(app)
     await tab.login()
     const other = tab.clone()
@@ -316,18 +335,18 @@ t.test('a session is alive after', async (t) => {
   })
 
   t.test('a lost response and a retry within the grace', async (t) => {
-    const app = await buildSite(t, memoryStore())
+    const app = await buildSite(t, await newStore(t), { refreshGrace })
     const { refreshToken } = await login(app)
     await refresh(app, refreshToken)
-    moveClock(t, 9)
+    await pass(t, refreshGrace / 2)
     const retry = await refresh(app, refreshToken)
     t.equal(generationOf(retry), 2)
     t.equal(generationOf(await refresh(app, retry.refreshToken)), 3)
   })
 
   t.test('a crash between rotation and answer', async (t) => {
-    const store = memoryStore()
-    const app = await buildSite(t, store)
+    const store = await newStore(t)
+    const app = await buildSite(t, store, { refreshGrace })
     app.post('/crash', { preHandler: app.jwtRequired({ refresh: true }) }, async (request) => {
       await request.refreshTokens()
       throw new Error('crash')
@@ -336,15 +355,15 @@ t.test('a session is alive after', async (t) => {
     t.equal((await post(app, '/crash', refreshToken)).statusCode, 500)
     const retry = await refresh(app, refreshToken)
     t.equal(generationOf(retry), 2)
-    const elsewhere = await buildSite(t, store)
+    const elsewhere = await buildSite(t, store, { refreshGrace })
     t.equal(generationOf(await refresh(elsewhere, retry.refreshToken)), 3)
   })
-})
+}
 
-t.test('a session dies on', async (t) => {
+async function testDeath (t: Test, { refreshGrace, newStore, pass }: Ground): Promise<void> {
   t.test('an older generation, within the grace', async (t) => {
     const events: SessionEvent[] = []
-    const app = await buildSite(t, memoryStore(), { onSessionEvent: (event) => { events.push(event) } })
+    const app = await buildSite(t, await newStore(t), { refreshGrace, onSessionEvent: (event) => { events.push(event) } })
     const stolen = await login(app)
     const second = await refresh(app, stolen.refreshToken)
     const third = await refresh(app, second.refreshToken)
@@ -359,17 +378,17 @@ t.test('a session dies on', async (t) => {
   })
 
   t.test('the same generation after the grace', async (t) => {
-    const app = await buildSite(t, memoryStore())
+    const app = await buildSite(t, await newStore(t), { refreshGrace })
     const first = await login(app)
     const second = await refresh(app, first.refreshToken)
-    moveClock(t, 10)
+    await pass(t, refreshGrace)
     t.equal((await post(app, '/refresh', first.refreshToken)).statusCode, 401)
     t.equal(await visit(app, second.accessToken), 401)
     t.equal((await post(app, '/refresh', second.refreshToken)).statusCode, 401)
   })
 
   t.test('any return, where there is no grace', async (t) => {
-    const app = await buildSite(t, memoryStore(), { refreshGrace: 0 })
+    const app = await buildSite(t, await newStore(t), { refreshGrace: 0 })
     const first = await login(app)
     const second = await refresh(app, first.refreshToken)
     t.equal((await post(app, '/refresh', first.refreshToken)).statusCode, 401)
@@ -377,16 +396,16 @@ t.test('a session dies on', async (t) => {
   })
 
   t.test('its absolute end, also for tokens within the leeway', async (t) => {
-    const app = await buildSite(t, memoryStore(), { sessionLifetime: 60, decodeLeeway: 300 })
+    const app = await buildSite(t, await newStore(t), { sessionLifetime: 3, decodeLeeway: 300 })
     const pair = await login(app)
-    moveClock(t, 61)
+    await pass(t, 4)
     t.equal(await visit(app, pair.accessToken, '/page-skip'), 200)
     t.equal(await visit(app, pair.accessToken), 401)
     t.equal((await post(app, '/refresh', pair.refreshToken)).statusCode, 401)
   })
 
   t.test('the reuse of a sibling, with onReuse identity', async (t) => {
-    const app = await buildSite(t, memoryStore(), { onReuse: 'identity', refreshGrace: 0 })
+    const app = await buildSite(t, await newStore(t), { onReuse: 'identity', refreshGrace: 0 })
     const [stolen, sibling, stranger] = [await login(app), await login(app), await login(app, 'bob')]
     const plain = await app.createAccessToken('ada')
     await refresh(app, stolen.refreshToken)
@@ -395,7 +414,12 @@ t.test('a session dies on', async (t) => {
     t.equal(await visit(app, plain), 401)
     t.equal(await visit(app, stranger.accessToken), 200)
   })
-})
+}
+
+for (const ground of GROUNDS) {
+  t.test(`${ground.name}, a session is alive after`, { skip: ground.skip }, (t) => testSurvival(t, ground))
+  t.test(`${ground.name}, a session dies on`, { skip: ground.skip }, (t) => testDeath(t, ground))
+}
 
 t.test('cookies are cleared where the session has ended', async (t) => {
   t.test('by the guard of a refresh, and of a page', async (t) => {
@@ -606,10 +630,33 @@ t.test('what the store is asked', async (t) => {
       t.equal(await visit(app, token, url), 200)
       t.equal(calls() - before, 1, url)
       const { sub, sid, jti, epoch, iat } = claimsOf(token)
-      t.same(queries.at(-1), { identity: sub, sessionId: sid, tokenId: jti, epoch, issuedAt: iat! * 1000 })
+      t.same(queries.at(-1), { identity: sub, sessionId: sid, tokenId: jti, epoch, issuedAt: iat! * 1000, keepEpoch: undefined })
     }
     await visit(app, forge({ sub: 'ada', sid: 5, jti: null, epoch: 'x' }))
-    t.same(queries.at(-1), { identity: 'ada', sessionId: undefined, tokenId: undefined, epoch: undefined, issuedAt: 0 })
+    t.match(queries.at(-1), { identity: 'ada', sessionId: undefined, tokenId: undefined, epoch: undefined, issuedAt: 0 })
+  })
+
+  t.test('to keep the epoch for a token that outlives a year and was made without asking', async (t) => {
+    const DAY = 24 * 60 * 60
+    const { store, queries } = watch(memoryStore())
+    const app = await buildSite(t, store, { decodeLeeway: 5 })
+    const now = Math.floor(Date.now() / 1000)
+    const cases: [claims: JwtPayload, days: number | undefined][] = [
+      [{}, 36500],
+      [{ iat: now }, 36500],
+      [{ iat: now - 300 * DAY, exp: now + 60 * DAY }, undefined],
+      [{ iat: now - 300 * DAY, exp: now + 90 * DAY }, 90],
+      [{ exp: now + 90 * DAY }, 90],
+      [{ iat: now, exp: now + 500 * DAY }, 500],
+      [{ iat: now, epoch: 0 }, undefined],
+      [{ exp: now + 500 * DAY, sid: 's1' }, undefined],
+    ]
+    for (const [claims, days] of cases) {
+      await visit(app, forge({ sub: 'ada', ...claims }))
+      const { keepEpoch } = queries.at(-1)!
+      if (days === undefined) t.equal(keepEpoch, undefined)
+      else t.ok(Math.abs(keepEpoch! / 1000 - days * DAY) < 60, `${keepEpoch} ms`)
+    }
   })
 
   t.test('nothing with skipRevocationCheck, without a token, and for a token that fails before', async (t) => {
@@ -862,10 +909,10 @@ t.test('another spelling of a revoked token is revoked', async (t) => {
   const cases: [JwtAlgorithm, (token: string) => string][] = [
     ['HS256', changeSpareBits], ['EdDSA', changeSpareBits], ['ES256', changeSpareBits], ['ES256', negate],
   ]
-  for (const [algorithm, respell] of cases) {
-    t.test(`${algorithm}, ${respell.name}`, async (t) => {
+  for (const { algorithm, respell, name, skip, newStore } of GROUNDS.flatMap((ground) => cases.map(([algorithm, respell]) => ({ algorithm, respell, ...ground })))) {
+    t.test(`${name}, ${algorithm}, ${respell.name}`, { skip }, async (t) => {
       const keys = algorithm === 'HS256' ? { secretKey: SECRET } : { secretKey: undefined, ...pairFor(algorithm) }
-      const app = await buildSite(t, memoryStore(), { algorithm, ...keys })
+      const app = await buildSite(t, await newStore(t), { algorithm, ...keys })
       const pair = await login(app)
       const plain = await app.createAccessToken('ada')
       for (const token of [pair.accessToken, plain]) {
@@ -985,7 +1032,7 @@ t.test('two instances over one Redis', { skip }, async (t) => {
 t.test('questions to Redis, by its own count', { skip }, async (t) => {
   const server = await startRedis(t)
   // What a script asks of the server inside it; all other commands came over the wire.
-  const INSIDE = new Set(['time', 'get', 'set', 'pttl', 'zadd', 'pexpire'])
+  const INSIDE = new Set(['time', 'get', 'set', 'pttl', 'zadd', 'pexpire', 'zrange', 'zrem', 'zremrangebyscore'])
   const overTheWire = async (work: () => Promise<unknown>): Promise<Record<string, number>> => {
     const counts = await countCommands(server, work)
     return Object.fromEntries(Object.entries(counts).filter(([name]) => !('evalsha' in counts && INSIDE.has(name))))
@@ -994,6 +1041,10 @@ t.test('questions to Redis, by its own count', { skip }, async (t) => {
   for (const [kind, client] of [['ioredis', await connectIoredis(t, server)], ['node-redis', await connectNodeRedis(t, server)]] as const) {
     t.test(kind, async (t) => {
       const app = await buildSite(t, redisStore(client))
+      // A server is given each script once.
+      await app.revokeSession('nobody', 'none')
+      await app.revokeAllTokens('nobody')
+      await app.listSessions('nobody')
       let pair = await refresh(app, (await login(app)).refreshToken)
       const plain = await app.createAccessToken('ada')
       t.same(await overTheWire(() => visit(app, pair.accessToken)), { mget: 1 }, 'a guard')
@@ -1002,7 +1053,13 @@ t.test('questions to Redis, by its own count', { skip }, async (t) => {
       t.same(await overTheWire(async () => { pair = await refresh(app, pair.refreshToken) }), { mget: 1, evalsha: 1 }, 'a refresh')
       t.same(await overTheWire(() => app.refreshTokens(pair.refreshToken)), { evalsha: 1 }, 'app.refreshTokens')
       t.same(await overTheWire(() => login(app)), { evalsha: 1 }, 'a login')
+      t.same(await overTheWire(() => app.createAccessToken('ada')), { mget: 1 }, 'a token without a session')
+      t.same(await overTheWire(() => app.listSessions('ada')), { evalsha: 1 }, 'the list of sessions')
       t.equal(await visit(app, pair.accessToken), 200)
+      t.same(await overTheWire(() => post(app, '/logout', pair.accessToken)), { mget: 1, evalsha: 1 }, 'a logout')
+      t.same(await overTheWire(() => post(app, '/logout', plain)), { mget: 1, set: 1 }, 'a logout without a session')
+      const { accessToken } = await login(app)
+      t.same(await overTheWire(() => post(app, '/logout-all', accessToken)), { mget: 1, evalsha: 1 }, 'a logout everywhere')
     })
   }
 })
@@ -1080,6 +1137,48 @@ t.test('while Redis is gone', { skip }, async (t) => {
     for (const outage of ['killed', 'stalled'] as const) {
       t.test(`${kind}, ${outage}: 503 in time, cookies untouched, and everything goes on after it`, (t) => run(t, kind, outage))
     }
+  }
+
+  for (const kind of ['ioredis', 'node-redis'] as const) {
+    const GRACE = 0.2
+    const STALL = 1500
+
+    t.test(`${kind}: a refresh that was answered 503 is not done when the server wakes, and its token is good long after`, async (t) => {
+      const server = await startRedis(t)
+      const client = kind === 'ioredis' ? await connectIoredis(t, server) : await connectNodeRedis(t, server)
+      const events: SessionEvent[] = []
+      const app = await buildSite(t, redisStore(client), {
+        storeTimeout: 0.5, refreshGrace: GRACE, onReuse: 'identity', onSessionEvent: (event) => { events.push(event) },
+      })
+      const browser = new Browser(app)
+      await browser.login()
+      // Reading goes on, so that the guard passes and the rotation is what waits.
+      await server.admin.call('CLIENT', 'PAUSE', String(STALL), 'WRITE')
+      const answered = await browser.refresh()
+      t.equal(answered.statusCode, 503)
+      t.equal(answered.headers['retry-after'], '1')
+      t.same(answered.cookies, [])
+      await sleep(STALL + 2 * GRACE * 1000)
+      const again = await browser.refresh()
+      t.equal(again.statusCode, 200)
+      t.equal(generationOf(again.json()), 2)
+      t.equal((await browser.send('GET', '/page')).statusCode, 200)
+      t.same(events.map(({ type }) => type), ['session_created', 'store_unavailable', 'session_renewed'])
+    })
+
+    t.test(`${kind}: nor are a login and a refresh that wait in a server that stands still`, async (t) => {
+      const server = await startRedis(t)
+      const client = kind === 'ioredis' ? await connectIoredis(t, server) : await connectNodeRedis(t, server)
+      const app = await buildSite(t, redisStore(client), { storeTimeout: 0.5, refreshGrace: GRACE })
+      const { refreshToken, sessionId } = await login(app)
+      server.pause()
+      const refusals = await Promise.allSettled([app.refreshTokens(refreshToken), app.createTokenPair('ada')])
+      for (const refusal of refusals) t.match(refusal, { status: 'rejected', reason: { code: 'FST_JWT_EXT_STORE_UNAVAILABLE' } })
+      server.resume()
+      await sleep(2 * GRACE * 1000)
+      t.equal(generationOf(await app.refreshTokens(refreshToken)), 2)
+      t.same((await app.listSessions('ada')).map((session) => session.sessionId), [sessionId])
+    })
   }
 
   t.test('a session that was lost with the server’s memory is refused, and its cookies are cleared', async (t) => {

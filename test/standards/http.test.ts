@@ -110,7 +110,7 @@ t.test('RFC 9110 §15.5.21: in the profile flask a token that cannot be processe
 
 t.test('RFC 9110 §15.6.4: a store that fails is a 503 with Retry-After', async (t) => {
   const fail = async (): Promise<never> => { throw new Error('down') }
-  const store = { isRevoked: fail, epochOf: fail, revokeToken: fail, startSession: fail, rotate: fail, endSession: fail, endAll: fail, listSessions: fail }
+  const store = { isRevoked: fail, epochOf: fail, revokeToken: fail, consumeToken: fail, startSession: fail, rotate: fail, endSession: fail, endAll: fail, listSessions: fail }
   const app = await buildApp(t, { secretKey: SECRET, store })
   app.get('/', { preHandler: app.jwtRequired() }, async () => 'in')
   const response = await app.inject({ url: '/', headers: bearer(await app.createAccessToken('ada')) })

@@ -121,6 +121,41 @@ t.test('endAll leaves the places of sessions for the next ones', async (t) => {
   t.same(store.endAll('ada', 's4'), ['s3'])
 })
 
+t.test('a mark of endAll makes room when every token that is older than a year must be dead, and not before', async (t) => {
+  const DAY = 24 * HOUR
+  const store = memoryStore({ maxEntries: 2 })
+  store.endAll('ada', undefined)
+  store.endAll('bob', undefined)
+  const isOldRevoked = (identity: string): unknown => store.isRevoked({ identity, sessionId: undefined, tokenId: undefined, epoch: undefined, issuedAt: 0 })
+  moveClock(t, 380 * DAY / 1000)
+  t.throws(() => store.endAll('cy', undefined), /full/)
+  t.same(['ada', 'bob', 'cy'].map(isOldRevoked), [true, true, false])
+  store.endAll('bob', undefined)
+  moveClock(t, 21 * DAY / 1000)
+  store.endAll('cy', undefined)
+  t.same(['ada', 'bob', 'cy'].map(isOldRevoked), [false, true, true])
+  t.throws(() => store.endAll('ada', undefined), /full/)
+})
+
+t.test('a mark of endAll stays as long as a token lives that was announced, or has come', async (t) => {
+  const DAY = 24 * HOUR
+  const announcements: ((store: TokenStore) => unknown)[] = [
+    (store) => store.epochOf('ada', 1000 * DAY),
+    (store) => store.isRevoked({ identity: 'ada', sessionId: undefined, tokenId: undefined, epoch: undefined, issuedAt: 0, keepEpoch: 1000 * DAY }),
+  ]
+  for (const announce of announcements) {
+    const store = memoryStore({ maxEntries: 1 })
+    announce(store)
+    store.endAll('ada', undefined)
+    store.epochOf('ada', DAY)
+    moveClock(t, 999 * DAY / 1000)
+    t.throws(() => store.endAll('bob', undefined), /full/)
+    t.equal(store.isRevoked({ identity: 'ada', sessionId: undefined, tokenId: undefined, epoch: 0, issuedAt: 0 }), true)
+    moveClock(t, DAY / 1000)
+    t.doesNotThrow(() => store.endAll('bob', undefined))
+  }
+})
+
 t.test('in production it warns that it forgets and is not shared', async (t) => {
   setEnvironment(t, 'production')
   const warned = once(process, 'warning')

@@ -3,8 +3,8 @@ import t, { type Test } from 'tap'
 import { JwtUsageError, redisStore, type RedisClient, type TokenStore } from '../../index.js'
 import { storeSuite } from '../../lib/store-suite.js'
 import {
-  connectIoredis, connectIoredisCluster, connectNodeRedis, connectNodeRedisCluster, countCommands, skipWithoutRedis,
-  startCluster, startRedis, type RedisServer
+  connectIoredis, connectIoredisCluster, connectNodeRedis, connectNodeRedisCluster, countCommands, skipWithoutRedis, startCluster,
+  startRedis, type RedisServer
 } from '../support/redis.js'
 
 const skip = skipWithoutRedis()
@@ -92,7 +92,7 @@ t.test('every key has a time to live, one hash tag, and names nobody', { skip },
   t.equal(new Set(keys.map(({ key }) => /\{(.+?)\}/.exec(key)?.[1])).size, 1)
   for (const { key, ttl } of keys) {
     t.ok(ttl > 0, `${key} has ${ttl}`)
-    if (!key.endsWith(':epoch')) t.ok(ttl <= 30 * DAY, `${key} has ${ttl}`)
+    t.ok(ttl <= (key.endsWith(':epoch') ? 400 : 30) * DAY, `${key} has ${ttl}`)
     for (const text of [identity, 'ada', 'example']) t.notOk(key.includes(text), key)
   }
 })
@@ -123,6 +123,39 @@ t.test('nothing is left when the last token is dead', { skip }, async (t) => {
   t.not((await keysOf([server])).length, 0)
   await sleep(300)
   t.same(await keysOf([server]), [])
+})
+
+t.test('the mark of endAll lives for 400 days, or as long as a token that was announced or has come', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const client = await connectIoredis(t, server)
+  const foreign = { identity: 'ada', sessionId: undefined, tokenId: 't1', epoch: undefined, issuedAt: 0 }
+  const announcements: [days: number, announce: (store: TokenStore) => unknown][] = [
+    [400, () => {}],
+    [400, (store) => store.epochOf('ada', 370.5 * DAY + 0.5)],
+    [1000, (store) => store.epochOf('ada', 1000 * DAY)],
+    [1000, (store) => store.isRevoked({ ...foreign, keepEpoch: 1000 * DAY })],
+    [36500, (store) => store.epochOf('ada', 1e20)],
+  ]
+  for (const [days, announce] of announcements) {
+    for (const end of ['endAll', 'reuse'] as const) {
+      await server.admin.flushall()
+      const store = redisStore(client)
+      await announce(store)
+      if (end === 'endAll') {
+        await store.endAll('ada', undefined)
+      } else {
+        await store.startSession({ identity: 'ada', sessionId: 's1', label: undefined, lifetime: DAY, keepFor: DAY })
+        for (let i = 0; i < 2; i++) await store.rotate({ identity: 'ada', sessionId: 's1', generation: 1, grace: 0, keepFor: DAY, endAllOnReuse: true })
+      }
+      await store.epochOf('ada', DAY)
+      await store.endAll('ada', undefined)
+      const [key] = await server.admin.keys('*:epoch')
+      const ttl = await server.admin.pttl(key!)
+      t.ok(ttl > days * DAY - 60_000 && ttl <= days * DAY, `${end}: ${ttl / DAY} days`)
+      t.equal(await store.isRevoked({ ...foreign, keepEpoch: 2000 * DAY }), true)
+      t.ok(await server.admin.pttl(key!) > 1999 * DAY, 'a revoked token that comes keeps its mark')
+    }
+  }
 })
 
 t.test('a session that ends by itself is no longer named in the list of its identity', { skip }, async (t) => {
@@ -203,15 +236,18 @@ t.test('each question is one command', { skip }, async (t) => {
     t.same(await countCommands(server, async () => await store.epochOf('bob')), { mget: 1 })
     t.same(await countCommands(server, async () => { await store.revokeToken('bob', 't2', DAY) }), { set: 1 })
     for (const id of ['t3', 't3']) t.same(await countCommands(server, async () => await store.consumeToken('bob', id, DAY)), { set: 1 })
+    await store.epochOf('bob', DAY)
     const scripted: (() => unknown)[] = [
       () => store.rotate({ identity: 'bob', sessionId: 's1', generation: 1, grace: 0, keepFor: DAY }),
       () => store.listSessions('bob'),
+      () => store.epochOf('bob', DAY),
+      () => store.isRevoked({ ...query('bob', undefined, 't1'), keepEpoch: DAY }),
       () => store.endSession('bob', 's1'),
       () => store.endAll('bob', undefined),
     ]
     for (const ask of scripted) {
-      const { evalsha, eval: evaluated, mget } = await countCommands(server, async () => await ask())
-      t.same({ evalsha, evaluated, mget }, { evalsha: 1, evaluated: undefined, mget: undefined })
+      const { evalsha, eval: evaluated } = await countCommands(server, async () => await ask())
+      t.same({ evalsha, evaluated }, { evalsha: 1, evaluated: undefined })
     }
   }
 })
@@ -257,6 +293,94 @@ t.test('a rotation and a consumption do not wait for a connection, since their a
     await t.rejects(async () => await store.consumeToken('ada', 't1', DAY), /not connected/)
     await server.restart()
   }
+})
+
+const PATIENT = 20_000
+
+/** A session that is alive, and a way to refresh it by its newest token, or not. */
+async function startRotating (t: Test, store: TokenStore, timeout: number) {
+  await store.startSession({ identity: 'ada', sessionId: 's1', label: undefined, lifetime: DAY, keepFor: DAY, timeout: PATIENT })
+  let generation = 1
+  return {
+    async rotate (limit = timeout) {
+      const result = await store.rotate({ identity: 'ada', sessionId: 's1', generation, grace: 0, keepFor: DAY, timeout: limit })
+      if (result.outcome !== 'rotated') throw new Error(result.outcome)
+      t.equal(result.generation, ++generation)
+    },
+  }
+}
+
+t.test('what runs after its deadline changes nothing', { skip }, async (t) => {
+  const server = await startRedis(t)
+  for (const client of [await connectIoredis(t, server), await connectNodeRedis(t, server)]) {
+    await server.admin.flushall()
+    const store = redisStore(client)
+    const { rotate } = await startRotating(t, store, PATIENT)
+    await rotate()
+    const before = await server.admin.get((await server.admin.keys('*:s1'))[0]!)
+    const late = { identity: 'ada', label: undefined, lifetime: DAY, keepFor: DAY, timeout: 100 }
+    const counts = await countCommands(server, async () => {
+      server.pause()
+      const attempts = [
+        store.rotate({ identity: 'ada', sessionId: 's1', generation: 2, grace: 0, keepFor: DAY, timeout: 100 }),
+        store.startSession({ ...late, sessionId: 's2' }),
+      ]
+      await sleep(300)
+      server.resume()
+      for (const attempt of attempts) await t.rejects(async () => await attempt, /after its deadline/)
+    })
+    t.equal(counts['evalsha'], 2, 'it is not tried again when nobody waits')
+    t.equal(await server.admin.get((await server.admin.keys('*:s1'))[0]!), before)
+    t.same((await store.listSessions('ada')).map(({ sessionId }) => sessionId), ['s1'])
+    await rotate()
+  }
+})
+
+t.test('a store that knows nothing of the server’s clock learns it first', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const client = await connectIoredis(t, server)
+  const { rotate } = await startRotating(t, redisStore(client), PATIENT)
+  await rotate()
+  const other = redisStore(client)
+  const rotateThere = (generation: number) => other.rotate({ identity: 'ada', sessionId: 's1', generation, grace: 0, keepFor: DAY, timeout: PATIENT })
+  const first = await countCommands(server, async () => { t.match(await rotateThere(2), { outcome: 'rotated' }) })
+  const next = await countCommands(server, async () => { t.match(await rotateThere(3), { outcome: 'rotated' }) })
+  t.same([first['evalsha'], next['evalsha']], [2, 1])
+})
+
+t.test('a clock that jumps makes no healthy server refuse, nor a late one accept for long', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const { now } = performance
+  t.teardown(() => { performance.now = now })
+  for (const client of [await connectIoredis(t, server), await connectNodeRedis(t, server)]) {
+    await server.admin.flushall()
+    const { rotate } = await startRotating(t, redisStore(client), PATIENT)
+    for (const [jump, expected] of [[-3_600_000, 2], [-60_000, 1], [0, 1], [3_600_000, 1], [0, 2]] as const) {
+      performance.now = () => now.call(performance) + jump
+      const counts = await countCommands(server, async () => { await rotate() })
+      t.equal(counts['evalsha'], expected, `a jump to ${jump}`)
+      const again = await countCommands(server, async () => { await rotate() })
+      t.equal(again['evalsha'], 1, `after a jump to ${jump}`)
+      server.pause()
+      const late = rotate(100)
+      await sleep(300)
+      server.resume()
+      await t.rejects(late, /after its deadline/)
+    }
+  }
+})
+
+t.test('a server that refuses twice is not asked a third time', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const client = wrap(await connectNodeRedis(t, server))
+  const { evalSha } = client
+  client.evalSha = (sha, { keys, arguments: [, ...rest] }) => evalSha(sha, { keys, arguments: ['0', ...rest] })
+  const honest = redisStore(await connectIoredis(t, server))
+  await honest.startSession({ identity: 'ada', sessionId: 's1', label: undefined, lifetime: DAY, keepFor: DAY })
+  await t.rejects(async () => await redisStore(client).startSession({
+    identity: 'ada', sessionId: 's2', label: undefined, lifetime: DAY, keepFor: DAY, timeout: PATIENT,
+  }), /after its deadline/)
+  t.same((await honest.listSessions('ada')).map(({ sessionId }) => sessionId), ['s1'])
 })
 
 t.test('a client that connects with its first command may be given', { skip }, async (t) => {
@@ -327,6 +451,42 @@ t.test('nodes of a cluster that may evict keys are warned of once', { skip }, as
     })
     t.equal(warnings.length, 1, kind)
   }
+})
+
+t.test('one node of a cluster that may evict keys is warned of, whichever it is', { skip }, async (t) => {
+  const servers = await startCluster(t)
+  const clients: [string, RedisClient][] = [
+    ['ioredis', await connectIoredisCluster(t, servers)], ['node-redis', await connectNodeRedisCluster(t, servers)],
+  ]
+  for (const [kind, client] of clients) {
+    const ask = (store: TokenStore) => warningsDuring(t, async () => await store.isRevoked(query('ada', 's1')))
+    t.same(await ask(redisStore(client)), [], kind)
+    for (const [i, { admin }] of servers.entries()) {
+      await admin.config('SET', 'maxmemory-policy', 'allkeys-lfu')
+      t.match(await ask(redisStore(client)), [{ message: /allkeys-lfu/ }], `${kind}, node ${i}`)
+      await admin.config('SET', 'maxmemory-policy', 'noeviction')
+    }
+  }
+})
+
+t.test('nodes of a cluster that do not say, or are not known yet, are asked again', { skip }, async (t) => {
+  const servers = await startCluster(t)
+  await servers[1]!.admin.config('SET', 'maxmemory-policy', 'allkeys-lru')
+  const client = await connectNodeRedisCluster(t, servers)
+  const store = redisStore(client)
+  const ask = (store: TokenStore) => warningsDuring(t, async () => { t.equal(await store.isRevoked(query('ada', 's1')), true) })
+  await servers[1]!.admin.call('ACL', 'SETUSER', 'default', '-info')
+  t.same(await ask(store), [])
+  await servers[1]!.admin.call('ACL', 'SETUSER', 'default', '+info')
+  t.equal((await ask(store)).length, 1)
+  t.same(await ask(store), [])
+
+  const known = await connectIoredisCluster(t, servers)
+  const lazy = known.duplicate([], { lazyConnect: true })
+  t.teardown(() => { lazy.disconnect() })
+  const early = redisStore(lazy)
+  t.same(await ask(early), [])
+  t.equal((await ask(early)).length, 1)
 })
 
 t.test('a server that keeps all keys is not warned of', { skip }, async (t) => {
