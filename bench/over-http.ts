@@ -17,12 +17,18 @@ export const REFERENCE: CaseName = 'no-op hook'
  * Measures every case once per round, each time in a fresh process. Beside it runs a fresh server with a no-op hook:
  * the two are loaded in turn with the same requests, a second each, so that what else the machine does meets both.
  */
-export async function measureOverHttp (rounds: number, seconds: number, wanted: (name: string) => boolean): Promise<Measurements> {
+export async function measureOverHttp (
+  rounds: number, seconds: number, warmsUp: boolean, wanted: (name: string) => boolean
+): Promise<Measurements> {
   const names = (Object.keys(CASES) as CaseName[]).filter(wanted)
   const measured: Measurements = new Map(names.map((name) => [name, { requestsPerSecond: [], share: [] }]))
   for (let round = 0; round < rounds; round++) {
     for (const name of names) {
       const [reference, server] = [await startServer(REFERENCE), await startServer(name)]
+      if (warmsUp) {
+        await reference.requestsPerSecond(1, server.load)
+        await server.requestsPerSecond(1)
+      }
       const { requestsPerSecond, share } = await measureSideBySide(reference, server, seconds)
       measured.get(name)!.requestsPerSecond.push(requestsPerSecond)
       measured.get(name)!.share.push(share)
@@ -35,8 +41,6 @@ export async function measureOverHttp (rounds: number, seconds: number, wanted: 
 }
 
 async function measureSideBySide (reference: Server, server: Server, seconds: number): Promise<{ requestsPerSecond: number, share: number }> {
-  await reference.requestsPerSecond(1, server.load)
-  await server.requestsPerSecond(1)
   const [own, shares]: [number[], number[]] = [[], []]
   for (let i = 0; i < seconds; i++) {
     const base = await reference.requestsPerSecond(1, server.load)

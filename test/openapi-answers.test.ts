@@ -77,11 +77,13 @@ t.test('guards of several configurations refuse each in its way', async (t) => {
   t.match(schemaOf(responses, 401), { anyOf: [{ required: ['msg'] }, { required: ['error'] }] })
 })
 
-t.test('missing scopes are refused with 403', (t) => {
+t.test('missing scopes and roles are refused with 403', (t) => {
   for (const [options, content, headers] of [[{}, true, true], [{ errorProfile: 'rfc6750' }, true, true], [{ throwErrors: true }, false, true]] as const) {
     const settings = readSettings({ secretKey: SECRET, ...options })
     const answers = describeAnswers([{ settings, rule: { ...readRule(undefined, settings), scopes: ['admin'] } }], ['GET'], undefined) as unknown as Answers
     t.equal(answers['403']!.description, 'Forbidden: a token without admin')
+    const roles = describeAnswers([{ settings, rule: { ...readRule(undefined, settings), roles: ['admin', 'editor'] } }], ['GET'], undefined) as unknown as Answers
+    t.equal(roles['403']!.description, 'Forbidden: a token without one of the roles admin, editor')
     t.strictSame([answers['403']!.content !== undefined, answers['403']!.headers !== undefined], [content, headers])
   }
   t.end()

@@ -95,6 +95,7 @@ t.test('a kid that names a key of another kind does not turn it into one', async
   const target = await buildTarget(t, {
     algorithm: 'RS256',
     privateKey,
+    additionalHeadersLoader: () => ({ kid: 'public' }),
     decodeAlgorithms: ['HS256'],
     decodeKeyLoader ({ kid = 'public' }) {
       const key = keys.get(kid)
