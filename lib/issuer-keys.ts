@@ -1,4 +1,4 @@
-import type { JwtAlgorithm, JwtHeader } from '../types/claims.js'
+import type { JwtHeader } from '../types/claims.js'
 import { KeySetUnavailableError } from './errors.js'
 import { thumbprintOf } from './key-id.js'
 import { readPublicKey, type Key } from './keys.js'
@@ -33,11 +33,10 @@ export function createIssuerKeys (settings: IssuerSettings): IssuerKeys {
   let notBefore = 0
   let isFailing = false
 
-  function lookUp ({ alg, kid }: JwtHeader): readonly Verifier[] {
+  function lookUp ({ kid }: JwtHeader): readonly Verifier[] {
     return (keys ?? [])
       .map(({ verifier }) => verifier)
-      .filter((verifier) => verifier.algorithms.includes(alg as JwtAlgorithm) &&
-        (kid === undefined || verifier.kid === undefined || verifier.kid === kid))
+      .filter((verifier) => kid === undefined || verifier.kid === undefined || verifier.kid === kid)
   }
 
   // One request in flight, however many wait for it.
@@ -90,7 +89,7 @@ export function createIssuerKeys (settings: IssuerSettings): IssuerKeys {
         if (now >= oldAt && now >= notBefore) load().catch(() => {})
         return found
       }
-      if (pending === undefined && now < notBefore) {
+      if (now < notBefore) {
         if (keys === undefined) throw new KeySetUnavailableError()
         return found
       }

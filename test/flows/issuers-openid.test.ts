@@ -1,9 +1,10 @@
 import { once } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { memoryStore, type JwtExtendedOptions } from '../../index.js'
 import { bearer, buildApp, SECRET } from '../support/app.js'
-import { moveClock } from '../support/clock.js'
+import { moveClock, stopClock } from '../support/clock.js'
 import { AUDIENCE, startProvider } from '../support/provider.js'
 
 async function guardedApp (t: Test, options: JwtExtendedOptions): Promise<FastifyInstance> {
@@ -70,6 +71,7 @@ t.test('the provider rotates its keys while requests run, and none of them fails
 })
 
 t.test('while the provider is down its last key set serves; without one the answer is 503 until it is back', async (t) => {
+  stopClock(t, Math.floor(Date.now() / 1000))
   const provider = await startProvider(t, 'RS256')
   const options: JwtExtendedOptions = { issuers: [{ issuer: provider.origin, audience: AUDIENCE }] }
   const [known, cold] = [await guardedApp(t, options), await guardedApp(t, options)]
@@ -106,6 +108,15 @@ t.test('while the provider is down its last key set serves; without one the answ
   t.equal((await get(known, await provider.issue())).statusCode, 200)
 
   t.equal(warnings.length, 1, 'it is told once')
+  // Fetched in the background: by both, and read.
+  while (provider.asked.filter((path) => path === '/jwks').length < 2) await sleep(1)
+  await sleep(20)
+  await provider.stop()
+  moveClock(t, 600)
+  const warnedAgain = once(process, 'warning')
+  t.equal((await get(known, seen)).statusCode, 200)
+  await warnedAgain
+  t.equal(warnings.length, 2, 'and once more where it happens again')
   t.match(warnings[0]!.message, `The key set of ${provider.origin} cannot be fetched; the last one goes on serving (fetch failed: `)
 })
 
