@@ -186,12 +186,23 @@ function assertClaims (claims: JwtPayload, type: string, settings: Settings): vo
     )
   }
   if (typeof identity !== 'string') assertJson(identity, `The identity claim '${settings.identityClaim}'`)
+  assertNames(claims)
   for (const name of TIMES) {
     const time: unknown = claims[name]
     // The signer would drop a 0 or null in silence, and with it the expiry.
     if (time !== undefined && !(Number.isSafeInteger(time) && (time as number) > 0)) {
       throw new JwtUsageError(`The claim '${name}' must be a whole number of seconds since 1970; for a token without expiry use expiresDelta: false`)
     }
+  }
+}
+
+// What our own guards would refuse in every request must not be issued.
+function assertNames ({ iss, aud, jti }: Record<string, unknown>): void {
+  if (iss !== undefined && typeof iss !== 'string') throw new JwtUsageError("The claim 'iss' must be a string (RFC 7519 §4.1.1)")
+  if (jti !== undefined && jti !== null && typeof jti !== 'string') throw new JwtUsageError("The claim 'jti' must be a string (RFC 7519 §4.1.7)")
+  const audiences: unknown[] = Array.isArray(aud) ? aud : [aud]
+  if (aud !== undefined && !audiences.every((audience) => typeof audience === 'string')) {
+    throw new JwtUsageError("The claim 'aud' must be a string or a list of strings (RFC 7519 §4.1.3)")
   }
 }
 

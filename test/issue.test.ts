@@ -173,6 +173,19 @@ t.test('times in additional claims are whole seconds since 1970: no 0, no null, 
   await refuses(t, app.createAccessToken('ada', { additionalClaims: { exp: 0 } }), "The claim 'exp' must be a whole number of seconds since 1970; for a token without expiry use expiresDelta: false")
 })
 
+t.test('claims whose kind our own guards would refuse make no token', async (t) => {
+  const app = await buildApp(t)
+  const bad = { iss: [5, null, ['us'], {}], jti: [5, true, {}], aud: [5, null, {}, ['api', 5], [[]]] }
+  for (const [name, values] of Object.entries(bad)) {
+    for (const value of values) {
+      await t.rejects(app.createAccessToken('ada', { additionalClaims: { [name]: value } }), { code: 'FST_JWT_EXT_USAGE', message: new RegExp(`'${name}'`) }, `${name}: ${JSON.stringify(value)}`)
+    }
+  }
+  for (const additionalClaims of [{ iss: 'us' }, { jti: 'one' }, { jti: null }, { aud: 'api' }, { aud: ['api', 'web'] }, { aud: [] }]) {
+    t.match(await app.decodeToken(await app.createAccessToken('ada', { additionalClaims })), additionalClaims)
+  }
+})
+
 t.test('the identity must make a string sub, unless verifySub is off', async (t) => {
   const app = await buildApp(t)
   const lax = await buildApp(t, { secretKey: SECRET, verifySub: false })
