@@ -113,7 +113,7 @@ export interface TokenStore {
   endSession (identity: string, sessionId: string): Awaitable<boolean>
   /**
    * Ends all sessions of an identity but one, and all its tokens without a session, by an epoch that is kept for well over
-   * a year, and as long as any token lives that was announced. Gives the ids of what it ended.
+   * a year, and for every announced token, as long as it lives. Gives the ids of what it ended.
    */
   endAll (identity: string, exceptSession: string | undefined): Awaitable<string[]>
   /** The sessions of an identity that are alive, the newest first. */

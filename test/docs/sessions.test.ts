@@ -94,7 +94,7 @@ await testPage(t, PAGE, {
     const { app } = snippet
     const logout = (token: string): InjectOptions => ({ method: 'POST', url: '/logout', payload: { token } })
     const pair = await app.createTokenPair('ada')
-    const forged = forge({ ...payloadOf(pair.accessToken) }, undefined, 'another secret than that of the snippet, as long as any')
+    const forged = forge({ ...payloadOf(pair.accessToken) }, undefined, 'another secret than that of the snippet, and just as long')
     await answer(t, snippet, logout(forged), undefined, 422, undefined)
     await answer(t, snippet, '/protected', pair.accessToken, 200, { logged_in_as: 'ada' })
     moveClock(t, 3600)
