@@ -1,9 +1,8 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
-import { assertBodyIsThere } from './lib/guard.js'
 import { documentRoutes, openapiTransform } from './lib/openapi.js'
 import { kState, refreshRequest, requestGetters, revokeRequest } from './lib/request-state.js'
-import { assertOriginsAreNamed } from './lib/route-guards.js'
+import { assertGuardsFit, watchRoutes } from './lib/route-guards.js'
 import { addManager, findManager, findManagerOf, findSessionManagerOf } from './lib/scope.js'
 import type { JwtExtendedOptions, JwtRule, SetCookiesOptions, UnsetCookiesOptions } from './types/options.js'
 import type { RefreshTokensOptions, TokenPair } from './types/sessions.js'
@@ -68,9 +67,7 @@ const plugin: FastifyPluginAsync<JwtExtendedOptions> = async function jwtExtende
   scope.decorateReply('unsetRefreshCookies', function (this: FastifyReply, options?: UnsetCookiesOptions) {
     return findManagerOf(this).unsetRefreshCookies(this, options)
   })
-  scope.addHook('onRoute', assertBodyIsThere)
-  scope.addHook('onRoute', assertOriginsAreNamed)
-  documentRoutes(scope)
+  watchRoutes(scope, assertGuardsFit, documentRoutes)
 }
 
 // A scope without a store must not have its parent's sessions beside its own tokens.

@@ -26,8 +26,6 @@ export type Verdict = {
 
 /** Judges requests by one rule. */
 export interface Judge {
-  /** Whether a location reads the body, which hooks before `preValidation` do not have. */
-  readonly needBody: boolean
   /** Whether a token may come in the URL. */
   readonly readsQuery: boolean
   /** Throws, or rejects with, the error that refuses the request. A promise only where something had to be waited for. */
@@ -97,7 +95,7 @@ export function compileJudge (
     return pending === undefined ? admit(entry) : pending.then(() => admit(entry))
   }
 
-  return { needBody: locations.needBody, readsQuery: rule.locations.includes('query_string'), judge }
+  return { readsQuery: rule.locations.includes('query_string'), judge }
 }
 
 // The state is written last, so that a request is let in as a whole or not at all.

@@ -21,8 +21,6 @@ export interface Extractor {
 /** Where a rule looks for tokens, in order. */
 export interface Locations {
   readonly extractors: readonly Extractor[]
-  /** Whether one of them reads the body, which hooks before `preValidation` do not have. */
-  readonly needBody: boolean
   /** The error of a request in which no location holds a token. */
   absence (request: FastifyRequest): NoAuthorizationError
 }
@@ -37,7 +35,6 @@ export function compileLocations (
   const extractors = names.map((name) => EXTRACTORS[name](settings, refresh, allowedOrigins))
   return {
     extractors,
-    needBody: names.some((name) => name === 'json' || (name === 'cookies' && readsForms(settings))),
     absence (request) {
       const details = extractors.map((extractor) => extractor.absence(request))
       if (details.length === 1) return new NoAuthorizationError(details[0])
@@ -46,6 +43,11 @@ export function compileLocations (
       )
     },
   }
+}
+
+/** Whether one of these locations reads the body, which hooks before `preValidation` do not have. */
+export function readsBody ({ cookieCsrfProtect, csrfCheckForm }: Settings, names: readonly TokenLocation[]): boolean {
+  return names.includes('json') || (names.includes('cookies') && cookieCsrfProtect && csrfCheckForm)
 }
 
 type Compile = (settings: Settings, refresh: boolean, allowedOrigins: readonly string[] | undefined) => Extractor
@@ -126,10 +128,6 @@ function compileCsrf (settings: Settings, refresh: boolean): (request: FastifyRe
     if (typeof value !== 'string' || value === '') throw new CsrfError('Missing CSRF token', { hint })
     return value
   }
-}
-
-function readsForms (settings: Settings): boolean {
-  return settings.cookieCsrfProtect && settings.csrfCheckForm
 }
 
 function bounded (token: string): string {

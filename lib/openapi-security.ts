@@ -30,7 +30,14 @@ export function describeSecurity (guards: GuardDescription[], methods: string[],
   const waysOfEach = guards.map((guard) => describeWays(guard, methods, document)).filter((ways) => ways.length > 0)
   if (waysOfEach.length === 0) return undefined
   const combined = waysOfEach.reduce((all, ways) => all.flatMap((one) => ways.map((other) => join(one, other))))
-  return [...new Map(combined.map((requirement) => [JSON.stringify(requirement), requirement])).values()]
+  return combined.filter((requirement, index) => !combined.some((other, place) =>
+    place !== index && asksForNoMore(other, requirement) && (place < index || !asksForNoMore(requirement, other))))
+}
+
+// Who satisfies one has satisfied the other. Only that a token is optional says something besides: with one more is allowed.
+function asksForNoMore (other: Requirement, requirement: Requirement): boolean {
+  if (Object.keys(other).length === 0) return Object.keys(requirement).length === 0
+  return Object.entries(other).every(([name, scopes]) => name in requirement && scopes.every((scope) => requirement[name]!.includes(scope)))
 }
 
 function describeWays ({ settings, rule }: GuardDescription, methods: string[], document: OpenapiDocument): Requirement[] {

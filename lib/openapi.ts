@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifySchema } from 'fastify'
+import type { FastifySchema } from 'fastify'
 import type { OpenapiTransformInput, OpenapiTransformResult } from '../types/openapi.js'
 import { describeAnswers } from './openapi-answers.js'
 import { describeSecurity, type OpenapiDocument } from './openapi-security.js'
@@ -11,23 +11,17 @@ type Transform = (input: OpenapiTransformInput) => Partial<OpenapiTransformResul
 
 type SwaggerRoute = Route & { config?: { swaggerTransform?: Transform | false } }
 
-/** Gives the guarded routes of a scope the transform that describes them, where their guards' configuration asks for it. */
-export function documentRoutes (scope: FastifyInstance): void {
-  const routes: SwaggerRoute[] = []
-  scope.addHook('onRoute', (route) => { routes.push(route as unknown as SwaggerRoute) })
-  // Fastify has read the routes by now: what they get here is seen by @fastify/swagger, and by no serializer.
-  scope.addHook('onReady', (done) => {
-    for (const route of routes.splice(0)) {
-      if (!guardsOf(route).some(({ settings }) => settings.openapi)) continue
-      const own = route.config?.swaggerTransform
-      const swaggerTransform: Transform = (input) => {
-        const { schema = input.schema, url = input.url } = own ? own(input) : input
-        return openapiTransform({ ...input, schema, url })
-      }
-      route.config = { ...route.config, swaggerTransform }
+/** Gives guarded routes the transform that describes them, where their guards' configuration asks for it. */
+export function documentRoutes (routes: readonly Route[]): void {
+  for (const route of routes as readonly SwaggerRoute[]) {
+    if (!guardsOf(route).some(({ settings }) => settings.openapi)) continue
+    const own = route.config?.swaggerTransform
+    const swaggerTransform: Transform = (input) => {
+      const { schema = input.schema, url = input.url } = own ? own(input) : input
+      return openapiTransform({ ...input, schema, url })
     }
-    done()
-  })
+    route.config = { ...route.config, swaggerTransform }
+  }
 }
 
 /**

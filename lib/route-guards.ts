@@ -1,4 +1,6 @@
+import type { FastifyInstance } from 'fastify'
 import { JwtUsageError } from './errors.js'
+import { readsBody } from './locations.js'
 import type { Rule } from './rule.js'
 import type { Settings } from './settings.js'
 
@@ -8,7 +10,7 @@ export interface GuardDescription {
   readonly rule: Rule
 }
 
-/** A route as Fastify's `onRoute` shows it: with its own hooks, but not those of its scope. */
+/** A route as Fastify's `onRoute` shows it: with its own hooks, but not those of its scopes. */
 export interface Route {
   method: string | string[]
   url: string
@@ -25,18 +27,60 @@ const HOOKS = ['onRequest', 'preParsing', 'preValidation', 'preHandler'] as cons
 
 const descriptions = new WeakMap<object, GuardDescription>()
 
-/** Makes a guard known, so that it is recognised among the hooks of a route. */
+/** Makes a guard known, so that it is recognised among the hooks of a route or a scope. */
 export function describeGuard<Guard extends object> (guard: Guard, description: GuardDescription): Guard {
   descriptions.set(guard, description)
   return guard
 }
 
-/** The guards among a route's own hooks. */
-export function guardsOf (route: Route): GuardDescription[] {
-  return HOOKS.flatMap((name) => [route[name]].flat()).flatMap((hook) => {
-    const description = typeof hook === 'function' ? descriptions.get(hook) : undefined
-    return description ?? []
+const scopesOfRoutes = new WeakMap<object, FastifyInstance>()
+const guardsOfScopes = new WeakMap<object, GuardDescription[]>()
+
+/**
+ * Follows the routes of a scope and its children. `onRoute` shows a route with its own hooks; the hooks of scopes Fastify
+ * shows nowhere, so that the guards among them are noted on their way in.
+ *
+ * @param declared told of each route at once: it may throw, and its scopes may still get hooks
+ * @param ready told of all routes when no more hooks and routes can come, and Fastify has read what they say
+ */
+export function watchRoutes (scope: FastifyInstance, declared: (route: Route) => void, ready: (routes: readonly Route[]) => void): void {
+  const addHook = scope.addHook as (this: FastifyInstance, name: string, hook: unknown) => FastifyInstance
+  function addHookAndNote (this: FastifyInstance, name: string, hook: unknown): FastifyInstance {
+    const added = addHook.call(this, name, hook)
+    const guards = HOOKS.some((known) => known === name) ? describe([hook]) : []
+    if (guards.length > 0) guardsOfScopes.set(this, [...guardsOfScopes.get(this) ?? [], ...guards])
+    return added
+  }
+  // The children inherit it.
+  scope.addHook = addHookAndNote as FastifyInstance['addHook']
+
+  const routes: Route[] = []
+  scope.addHook('onRoute', function (route) {
+    declared(route)
+    scopesOfRoutes.set(route, this)
+    routes.push(route)
   })
+  scope.addHook('onReady', (done) => {
+    ready(routes.splice(0))
+    done()
+  })
+}
+
+/** The guards that a request of a route has to pass, as far as they are known by now: those of its scopes and its own. */
+export function guardsOf (route: Route): GuardDescription[] {
+  const guards = ownGuardsOf(route)
+  for (let scope = scopesOfRoutes.get(route); scope !== undefined && scope !== null; scope = Object.getPrototypeOf(scope) as FastifyInstance) {
+    guards.unshift(...guardsOfScopes.get(scope) ?? [])
+  }
+  return guards
+}
+
+function ownGuardsOf (route: Route): GuardDescription[] {
+  return describe(HOOKS.flatMap((name) => [route[name]].flat()))
+}
+
+function describe (hooks: readonly unknown[]): GuardDescription[] {
+  return hooks.flatMap((hook) => typeof hook === 'function' ? descriptions.get(hook) ?? [] : [])
 }
 
 /** Whether a token in a cookie needs its CSRF value with one of these methods. */
@@ -44,10 +88,29 @@ export function needsCsrfValue ({ cookieCsrfProtect, csrfMethods }: Settings, me
   return cookieCsrfProtect && methods.some((method) => csrfMethods.includes(method))
 }
 
-/** @throws {JwtUsageError} for a WebSocket route that would take cookies from a page without being told which pages may. */
-export function assertOriginsAreNamed (route: Route): void {
+/** @throws {JwtUsageError} for a route whose own guards cannot work there, or would be unsafe. */
+export function assertGuardsFit (route: Route): void {
+  assertBodyIsThere(route)
+  assertOriginsAreNamed(route)
+}
+
+// A hook that runs before the body is parsed cannot look for a token in it.
+function assertBodyIsThere (route: Route): void {
+  for (const hook of ['onRequest', 'preParsing'] as const) {
+    const guards = describe([route[hook]].flat())
+    if (!guards.some(({ settings, rule }) => readsBody(settings, rule.locations))) continue
+    throw new JwtUsageError(
+      `The ${hook} guard of ${[route.method].flat().join(', ')} ${route.url} reads the body, which is not parsed yet there; ` +
+      'use it as a preValidation or preHandler hook'
+    )
+  }
+}
+
+// A WebSocket must not take cookies from any page. A guard of the scope is for other routes as well, and takes pages of the
+// same origin where none are named.
+function assertOriginsAreNamed (route: Route): void {
   if (!route.websocket && !route.wsHandler) return
-  for (const { rule } of guardsOf(route)) {
+  for (const { rule } of ownGuardsOf(route)) {
     if (!rule.locations.includes('cookies') || rule.allowedOrigins !== undefined) continue
     throw new JwtUsageError(
       `The guard of the WebSocket ${route.url} looks into cookies, which browsers send for any page; name the origins of your ` +

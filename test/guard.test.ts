@@ -1,6 +1,6 @@
 import type { FastifyInstance, RouteShorthandOptions } from 'fastify'
 import t, { type Test } from 'tap'
-import { assertBodyIsThere } from '../lib/guard.js'
+import { assertGuardsFit } from '../lib/route-guards.js'
 import type { JwtExtendedOptions } from '../index.js'
 import { bearer, buildApp, SECRET } from './support/app.js'
 
@@ -203,7 +203,7 @@ t.test('the check of declarations reaches the scopes inside, and lets strangers\
     scope.post('/', { onRequest: scope.jwtRequired() }, async () => 'in')
   })
   await t.rejects(async () => { await app.ready() }, { code: 'FST_JWT_EXT_USAGE', message: 'The onRequest guard of POST / reads the body' })
-  t.doesNotThrow(() => { assertBodyIsThere({ method: 'GET', url: '/', onRequest: undefined, preParsing: [() => {}, undefined, 'x'] }) })
+  t.doesNotThrow(() => { assertGuardsFit({ method: 'GET', url: '/', onRequest: undefined, preParsing: [() => {}, undefined, 'x'] }) })
 })
 
 t.test('a guard that was declared past the check still answers a clear 500', async (t) => {

@@ -60,6 +60,16 @@ t.test('several guards have to be satisfied together', async (t) => {
   t.strictSame((await described(t, {}, [{ optional: true }, { fresh: true }])).security, [{ bearerAuth: [] }], 'each way once')
 })
 
+t.test('of ways that contain each other only the shorter one is listed', async (t) => {
+  const options: JwtExtendedOptions = { tokenLocation: ['headers', 'cookies'] }
+  t.strictSame((await described(t, options, [{}, { fresh: true }])).security, [{ bearerAuth: [] }, { cookieAuth: [] }])
+  t.strictSame((await described(t, options, [{ optional: true }, { optional: true }])).security, [{ bearerAuth: [] }, { cookieAuth: [] }, {}])
+  t.strictSame((await described(t, options, [{ locations: 'headers' }, { optional: true }])).security, [{ bearerAuth: [] }])
+  t.strictSame((await described(t, options, [{}, { refresh: true }], 'POST')).security, [
+    { bearerAuth: [] }, { cookieAuth: [], csrfToken: [], refreshCookieAuth: [], refreshCsrfToken: [] },
+  ])
+})
+
 t.test('a header is described as it is read', async (t) => {
   const rows: [JwtExtendedOptions, object][] = [
     [{ headerName: 'authorization', headerType: 'bearer' }, { bearerAuth: BEARER }],

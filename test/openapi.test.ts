@@ -1,5 +1,6 @@
 import swagger, { type FastifyDynamicSwaggerOptions } from '@fastify/swagger'
 import Fastify, { type FastifyInstance } from 'fastify'
+import fastifyPlugin from 'fastify-plugin'
 import t, { type Test } from 'tap'
 import jwtExtended, { openapiTransform, type JwtExtendedOptions } from '../index.js'
 import { bearer, SECRET } from './support/app.js'
@@ -116,9 +117,45 @@ t.test('a guard is found in each kind of hook, alone and in a list, and where an
   t.equal(Object.keys(paths).length, 10)
 })
 
-t.test("a scope's guard is not seen on its routes", async (t) => {
+t.test("a scope's guard is seen on the routes of the scope and its children, whichever comes first", async (t) => {
   const app = await buildDocumented(t)
-  app.addHook('onRequest', app.jwtRequired())
+  app.get('/before', async () => 'in')
+  app.register(async (members) => {
+    members.get('/early', async () => 'in')
+    members.register(async (child) => {
+      child.get('/early/child', async () => 'in')
+      await child.register(fastifyPlugin(async (shared) => { shared.addHook('preHandler', shared.jwtRequired({ scopes: 'admin' })) }))
+      child.get('/child', { onRequest: child.jwtRequired({ fresh: true }) }, async () => 'in')
+    })
+    members.addHook('onRequest', members.jwtRequired())
+    members.addHook('onSend', async () => {})
+    members.get('/late', async () => 'in')
+  })
+  app.get('/after', async () => 'in')
+  const document = await documentOf(app)
+  t.strictSame(faultsOf(document), [])
+  const { paths } = document
+  for (const path of ['/before', '/after']) t.strictSame(paths[path]!['get'], { responses: { 200: { description: 'Default Response' } } }, path)
+  for (const path of ['/early', '/late', '/early/child', '/child']) t.strictSame(paths[path]!['get']!.security, [{ bearerAuth: [] }], path)
+  const reasons = (path: string, status: number): string | undefined => paths[path]!['get']!.responses[status]?.description
+  t.equal(reasons('/late', 401), 'Unauthorized: no token, an expired token')
+  t.equal(reasons('/late', 403), undefined)
+  t.equal(reasons('/early/child', 403), 'Forbidden: a token without admin')
+  t.equal(reasons('/child', 401), 'Unauthorized: no token, an expired token, a token that is not fresh')
+  t.equal((await app.inject('/late')).statusCode, 401)
+})
+
+t.test("a scope's guard is seen by a transform of one's own, too", async (t) => {
+  const app = await buildDocumented(t, { openapi: false }, swaggerOptions('3.1.0', { transform: openapiTransform }))
+  app.addHook('preParsing', app.jwtRequired({ scopes: 'orders' }))
+  app.get('/', async () => 'in')
+  t.strictSame((await documentOf(app)).paths['/']!['get']!.security, [{ bearerAuth: ['orders'] }])
+})
+
+t.test('hooks are added as ever, and a guard where it guards nothing is none', async (t) => {
+  const app = await buildDocumented(t)
+  t.throws(() => { app.addHook('onRequest', null as never) }, { code: 'FST_ERR_HOOK_INVALID_HANDLER' })
+  t.equal(app.addHook('onTimeout', app.jwtRequired() as never), app)
   app.get('/', async () => 'in')
   t.equal((await documentOf(app)).paths['/']!['get']!.security, undefined)
 })
