@@ -1,74 +1,11 @@
-import { execFile, spawn, type ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import { createLocalJWKSet, jwtVerify, type JSONWebKeySet } from 'jose'
-import t, { type Test } from 'tap'
-import { bearer } from './support/app.js'
+import t from 'tap'
+import { linesToTry, send, skipWithoutCurl, start, tryLines } from './support/examples.js'
 import { forge } from './support/forge.js'
 
-const root = fileURLToPath(new URL('..', import.meta.url))
-const run = promisify(execFile)
-
-// The examples are programs of their own, run as their reader runs them. Coverage of TypeScript that tsx has compiled is
-// wrong: it would count every line as covered.
-const { NODE_OPTIONS, ...environment } = process.env
-const OWN_PROCESS = { ...environment, NODE_V8_COVERAGE: '', _TAPJS_PROCESSINFO_COVERAGE_: '0' }
-
-interface Example {
-  address: string
-  child: ChildProcess
-  /** What it has printed until now. */
-  printed (): string
-  /** Waits until it has printed something like this. */
-  until (pattern: RegExp): Promise<string>
-}
-
-/** Starts an example as its reader would, on a free port, and stops it when the test ends. */
-async function start (t: Test, name: string, variables: Record<string, string> = {}): Promise<Example> {
-  const child = spawn(process.execPath, ['--import', 'tsx', `examples/${name}.ts`], {
-    cwd: root, env: { ...OWN_PROCESS, ...variables, PORT: '0' }, stdio: ['ignore', 'pipe', 'pipe'],
-  })
-  t.teardown(async () => {
-    if (child.exitCode !== null || child.signalCode !== null) return
-    child.kill('SIGKILL')
-    await once(child, 'exit')
-  })
-  let output = ''
-  let errors = ''
-  child.stderr.setEncoding('utf8').on('data', (chunk: string) => { errors += chunk })
-  child.stdout.setEncoding('utf8').on('data', (chunk: string) => { output += chunk })
-
-  async function until (pattern: RegExp): Promise<string> {
-    return await new Promise((resolve, reject) => {
-      const look = (): void => { if (pattern.test(output)) resolve(output) }
-      child.once('error', reject)
-      child.once('close', (code) => reject(new Error(`The example ended with ${code} too early:\n${output}${errors}`)))
-      child.stdout.on('data', look)
-      look()
-    })
-  }
-  // It prints all it has to say in one go once it listens, and the last line of that ends with a line end.
-  const printed = await until(/Listening on http:\/\/127\.0\.0\.1:\d+[^]*\n$/)
-  return { address: /http:\/\/127\.0\.0\.1:\d+/.exec(printed)![0], child, printed: () => output, until }
-}
-
-interface Answer {
-  status: number
-  body: Record<string, unknown>
-  headers: Headers
-}
-
-async function send (url: string, token?: string, init: RequestInit = {}): Promise<Answer> {
-  const response = await fetch(url, { ...init, ...(token !== undefined && { headers: bearer(token) }) })
-  return { status: response.status, body: await response.json() as Record<string, unknown>, headers: response.headers }
-}
-
-const hasCurl = await run('sh', ['-c', 'curl --version']).then(() => true, () => false)
-const needsCurl = !hasCurl && process.env.CI !== 'true' && 'NOT TRIED: this machine has no curl, or no POSIX shell'
-
 t.test('examples/oidc.ts does what it says', async (t) => {
-  const { address, printed } = await start(t, 'oidc')
+  const example = await start(t, 'oidc')
+  const { address, printed } = example
   const programs = [...printed().matchAll(/-u (\S+):(\S+) (\S+)\/token .*?resource=(\S+)/g)].map((match) => match.slice(1))
   t.equal(programs.length, 2)
   const [[report, , issuer, audience]] = programs as [[string, string, string, string]]
@@ -124,14 +61,10 @@ t.test('examples/oidc.ts does what it says', async (t) => {
     }
   })
 
-  t.test('the lines that it prints work as they are printed', { skip: needsCurl }, async (t) => {
-    t.ok(hasCurl, 'there are curl and a POSIX shell')
-    const lines = printed().split('\n').filter((line) => /^ {2}\S/.test(line)).map((line) => line.trim())
+  t.test('the lines that it prints work as they are printed', { skip: skipWithoutCurl }, async (t) => {
+    const lines = linesToTry(example)
     t.equal(lines.length, 5)
-    // One shell for all of them, since some set variables for the next. Each answer then ends with a line end.
-    const script = lines.map((line) => line.startsWith('curl') ? `${line}\necho` : line).join('\n')
-    const { stdout } = await run('sh', ['-c', script], { env: OWN_PROCESS })
-    t.same(stdout.trim().split('\n').map((line) => JSON.parse(line) as unknown), [
+    t.same((await tryLines(lines)).map((line) => JSON.parse(line) as unknown), [
       { name: 'The nightly report', id: 'nightly-report' }, { reports: ['Sunday', 'Monday'] }, { msg: 'Reporters only' },
     ])
   })
@@ -139,9 +72,9 @@ t.test('examples/oidc.ts does what it says', async (t) => {
 
 t.test('examples/key-rotation.ts changes its key, and no call fails', async (t) => {
   const example = await start(t, 'key-rotation', { ROTATE_EVERY: '1' })
-  const { address, child, until } = example
-  const login = async (): Promise<string> => (await send(`${address}/login`, undefined, { method: 'POST' })).body['access_token'] as string
-  const readSet = async (): Promise<JSONWebKeySet> => (await send(`${address}/.well-known/jwks.json`)).body as unknown as JSONWebKeySet
+  const { address, until } = example
+  const login = async (): Promise<string> => (await send(`${address}/login`, undefined, 'POST')).body['access_token']!
+  const readSet = async (): Promise<JSONWebKeySet> => (await send<JSONWebKeySet>(`${address}/.well-known/jwks.json`)).body
   const keyOf = (token: string): unknown => (JSON.parse(Buffer.from(token.split('.')[0]!, 'base64url').toString()) as { kid: string }).kid
 
   const early = await login()
@@ -169,9 +102,7 @@ t.test('examples/key-rotation.ts changes its key, and no call fails', async (t) 
   t.notOk(left.keys.some(({ kid }) => kid === keyOf(early)), 'a key goes with the last of its tokens')
   t.ok(left.keys.length >= 2 && left.keys.length <= 7, `${left.keys.length} keys`)
 
-  child.kill('SIGTERM')
-  const [code] = await once(child, 'close') as [number | null]
-  t.equal(code, 0, 'it ends by itself')
+  t.equal(await example.stop('SIGTERM'), 0, 'it ends by itself')
   const [, calls, failed] = /Ended\. Calls: (\d+), failed: (\d+)\n$/.exec(example.printed())!
   t.ok(Number(calls) > 20, `${calls} calls`)
   t.equal(failed, '0')

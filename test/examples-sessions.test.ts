@@ -1,91 +1,13 @@
-import { execFile, spawn, type ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { buildApp as buildDatabaseApp } from '../examples/blocklist-database.js'
 import { bearer, SECRET } from './support/app.js'
 import { moveClock } from './support/clock.js'
-import { forge } from './support/forge.js'
+import { linesToTry, post, send, skipWithoutCurl, start, tokenOf, tryLines, type Answer, type Example } from './support/examples.js'
 import { skipWithoutRedis, startRedis, type RedisServer } from './support/redis.js'
 
-const root = fileURLToPath(new URL('..', import.meta.url))
-const run = promisify(execFile)
-
-// The examples are programs of their own, run as their reader runs them. Coverage of TypeScript that tsx has compiled is
-// wrong: it would count every line as covered.
-const { NODE_OPTIONS, ...environment } = process.env
-const OWN_PROCESS = { ...environment, NODE_V8_COVERAGE: '', _TAPJS_PROCESSINFO_COVERAGE_: '0' }
-
-interface Example {
-  address: string
-  /** What it has printed until it listened. */
-  printed: string
-}
-
-interface Answer<Body> {
-  status: number
-  /** `{}` where there is none. */
-  body: Body
-  headers: Headers
-}
-
-/** Starts an example as its reader would, on a free port, and stops it when the test ends. */
-async function start (t: Test, name: string, { redis, secret = '' }: { redis?: RedisServer, secret?: string } = {}): Promise<Example> {
-  const child = spawn(process.execPath, ['--import', 'tsx', `examples/${name}.ts`], {
-    cwd: root,
-    env: {
-      ...OWN_PROCESS, JWT_SECRET_KEY: secret, PORT: '0', ...(redis !== undefined && { REDIS_URL: `redis://127.0.0.1:${redis.port}` }),
-    },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
-  t.teardown(async () => {
-    if (child.exitCode !== null || child.signalCode !== null) return
-    child.kill()
-    await once(child, 'exit')
-  })
-  const printed = await readUntilListening(child)
-  t.equal(printed.includes('Note: JWT_SECRET_KEY is not set.'), secret === '', 'it says so where the secret is a random one')
-  return { address: /http:\/\/127\.0\.0\.1:\d+/.exec(printed)![0], printed }
-}
-
-// An example prints all it has to say in one go once it listens, and the last line of that ends with a line end.
-async function readUntilListening (child: ChildProcess): Promise<string> {
-  let output = ''
-  let errors = ''
-  child.stderr!.setEncoding('utf8').on('data', (chunk: string) => { errors += chunk })
-  return await new Promise((resolve, reject) => {
-    child.once('error', reject)
-    child.once('close', (code) => reject(new Error(`The example ended with ${code} before it listened:\n${output}${errors}`)))
-    child.stdout!.setEncoding('utf8').on('data', (chunk: string) => {
-      output += chunk
-      if (/Listening on http:\/\/127\.0\.0\.1:\d+[^]*\n$/.test(output)) resolve(output)
-    })
-  })
-}
-
-/** Sends a request without a body, and with a token if there is one. */
-async function send <Body = Record<string, string>> (url: string, token?: string, method = 'GET'): Promise<Answer<Body>> {
-  return await readAnswer(await fetch(url, { method, headers: token === undefined ? {} : bearer(token) }))
-}
-
-/** Sends a JSON body, as the login asks for it. */
-async function post (url: string, body: unknown, headers: Record<string, string> = {}): Promise<Answer<Record<string, string>>> {
-  return await readAnswer(await fetch(url, {
-    method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body),
-  }))
-}
-
-async function readAnswer <Body> (response: Response): Promise<Answer<Body>> {
-  const text = await response.text()
-  return { status: response.status, body: JSON.parse(text === '' ? '{}' : text) as Body, headers: response.headers }
-}
-
-/** A token as another server with the same secret would make it. */
-function tokenOf (claims: Record<string, unknown>): string {
-  const now = Math.floor(Date.now() / 1000)
-  return forge({ type: 'access', fresh: false, jti: 'of-the-test', iat: now, nbf: now, exp: now + 900, ...claims }, undefined, SECRET)
+/** Starts an example on a Redis server. */
+async function startOn (redis: RedisServer, t: Test, name: string): Promise<Example> {
+  return await start(t, name, { JWT_SECRET_KEY: SECRET, REDIS_URL: `redis://127.0.0.1:${redis.port}` })
 }
 
 function payloadOf (token: string): Record<string, unknown> {
@@ -105,7 +27,7 @@ async function login (address: string, credentials = ADA, device = 'a test'): Pr
   return readPair(await post(`${address}/login`, credentials, { 'user-agent': device }))
 }
 
-function readPair ({ status, body }: Answer<Record<string, string>>): Login {
+function readPair ({ status, body }: Answer): Login {
   if (status !== 200) throw new Error(`There is no pair in an answer of ${status}: ${JSON.stringify(body)}`)
   return { access: body['access_token']!, refresh: body['refresh_token']!, session: body['session_id']! }
 }
@@ -120,7 +42,7 @@ const needsRedis = { skip: skipWithoutRedis() }
 
 t.test('examples/sessions-redis.ts does what it says', needsRedis, async (t) => {
   const redis = await startRedis(t)
-  const { address } = await start(t, 'sessions-redis', { redis, secret: SECRET })
+  const { address } = await startOn(redis, t, 'sessions-redis')
   const statusOf = async (path: string, token: string, method?: string): Promise<number> => (await send(`${address}${path}`, token, method)).status
 
   t.test('logs in with a pair of tokens, and nobody with a wrong password', async (t) => {
@@ -151,7 +73,7 @@ t.test('examples/sessions-redis.ts does what it says', needsRedis, async (t) => 
 
   t.test('refreshes with the newest token, and for a moment with the one before', async (t) => {
     const first = await login(address)
-    const refresh = (token: string): Promise<Answer<Record<string, string>>> => send(`${address}/refresh`, token, 'POST')
+    const refresh = (token: string): Promise<Answer> => send(`${address}/refresh`, token, 'POST')
     const [second, again] = [readPair(await refresh(first.refresh)), readPair(await refresh(first.refresh))]
     t.equal(second.session, first.session)
     t.equal(payloadOf(again.refresh)['gen'], payloadOf(second.refresh)['gen'], 'both have the same successor')
@@ -220,7 +142,7 @@ t.test('examples/sessions-redis.ts does what it says', needsRedis, async (t) => 
   })
 
   t.test('shares its sessions with another instance', async (t) => {
-    const other = await start(t, 'sessions-redis', { redis, secret: SECRET })
+    const other = await startOn(redis, t, 'sessions-redis')
     const pair = await login(address)
     const refreshed = readPair(await send(`${other.address}/refresh`, pair.refresh, 'POST'))
     t.equal(await statusOf('/protected', refreshed.access), 200)
@@ -231,7 +153,7 @@ t.test('examples/sessions-redis.ts does what it says', needsRedis, async (t) => 
 
 t.test('examples/sessions-redis.ts answers 503 while Redis is away, and goes on when it is back', needsRedis, async (t) => {
   const redis = await startRedis(t)
-  const { address } = await start(t, 'sessions-redis', { redis, secret: SECRET })
+  const { address } = await startOn(redis, t, 'sessions-redis')
   const pair = await login(address)
   await redis.kill()
   const answers = [
@@ -251,21 +173,14 @@ t.test('examples/sessions-redis.ts answers 503 while Redis is away, and goes on 
   t.equal(status, 200)
 })
 
-const hasCurl = await run('sh', ['-c', 'curl --version']).then(() => true, () => false)
-const needsCurl = !hasCurl && process.env.CI !== 'true' && 'NOT TRIED: this machine has no curl, or no POSIX shell'
-
-t.test('the lines that sessions-redis.ts prints work as they are printed', { skip: needsRedis.skip || needsCurl }, async (t) => {
-  t.ok(hasCurl, 'there are curl and a POSIX shell')
-  const { printed } = await start(t, 'sessions-redis', { redis: await startRedis(t) })
-  const lines = printed.split('\n').filter((line) => /^ {2}\S/.test(line)).map((line) => line.trim())
+t.test('the lines that sessions-redis.ts prints work as they are printed', { skip: needsRedis.skip || skipWithoutCurl }, async (t) => {
+  const lines = linesToTry(await startOn(await startRedis(t), t, 'sessions-redis'))
   t.equal(lines.length, 9)
-  // One shell for all of them, since some set variables for the next. Each answer then ends with a line end.
-  const { stdout } = await run('sh', ['-c', lines.map((line) => line.startsWith('curl') ? `${line}\necho` : line).join('\n')], { env: OWN_PROCESS })
-  const [sessions, ended, refused, ...rest] = stdout.split('\n')
+  const [sessions, ended, refused, ...rest] = await tryLines(lines)
   t.match(JSON.parse(sessions!), [{ label: 'laptop', current: true }, { label: 'phone', current: false }])
   t.equal(ended, '')
   t.same(JSON.parse(refused!), { msg: 'Token has been revoked' })
-  t.same(rest, ['', '', ''], 'both logouts are answered with nothing')
+  t.same(rest, ['', ''], 'both logouts are answered with nothing')
 })
 
 /** What the two blocklists have in common: a pair that is logged out by one request for each token. */
@@ -303,7 +218,7 @@ async function checkBlocklist (t: Test, address: string): Promise<void> {
 
 t.test('examples/blocklist-redis.ts does what it says', needsRedis, async (t) => {
   const redis = await startRedis(t)
-  const { address } = await start(t, 'blocklist-redis', { redis, secret: SECRET })
+  const { address } = await startOn(redis, t, 'blocklist-redis')
 
   t.test('revokes one token at a time', async (t) => {
     await checkBlocklist(t, address)
@@ -330,7 +245,7 @@ t.test('examples/blocklist-redis.ts does what it says', needsRedis, async (t) =>
 })
 
 t.test('examples/blocklist-database.ts does what it says', async (t) => {
-  const { address } = await start(t, 'blocklist-database', { secret: SECRET })
+  const { address } = await start(t, 'blocklist-database', { JWT_SECRET_KEY: SECRET })
 
   t.test('revokes one token at a time', async (t) => {
     await checkBlocklist(t, address)
@@ -373,13 +288,4 @@ t.test('the table of examples/blocklist-database.ts forgets a token that has exp
   t.same((await logouts()).sort(), ['of-now', 'other', 'refresh'])
   t.equal(await logout({ jti: 'long', type: 'refresh', exp: hour }), 401)
   t.equal(await logout({ jti: 'endless', exp: undefined }), 401)
-})
-
-t.test('these examples take their secret as all others do', async (t) => {
-  const readers = ['sessions-redis', 'blocklist-redis', 'blocklist-database'].map((name) => {
-    const source = readFileSync(`${root}/examples/${name}.ts`, 'utf8')
-    t.match(source, /await buildApp\(readSecret\(\)\)/, name)
-    return /^function readSecret[^]+?^\}$/m.exec(source)?.[0]
-  })
-  t.equal(new Set(readers).size, 1, 'all of them in the same way')
 })

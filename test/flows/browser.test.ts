@@ -1,14 +1,13 @@
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { chromium, type BrowserContext, type Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { SECRET } from '../support/app.js'
+import { start } from '../support/examples.js'
 
 const CHROMIUM = '/usr/bin/chromium'
 const ARGUMENTS = [
@@ -16,31 +15,13 @@ const ARGUMENTS = [
   '--disable-background-networking', '--disable-component-update', '--disable-sync',
 ]
 
-const root = fileURLToPath(new URL('../..', import.meta.url))
-
 /** Starts the example as its reader would, and says where it is, in both names of this machine. */
 async function startExample (t: Test): Promise<{ localhost: string, byAddress: string }> {
-  const { NODE_OPTIONS, ...environment } = process.env
-  const child = spawn(process.execPath, ['--import', 'tsx', 'examples/token-locations.ts'], {
-    cwd: root,
-    // A program of its own: what watches this process does not go along.
-    env: { ...environment, NODE_V8_COVERAGE: '', _TAPJS_PROCESSINFO_COVERAGE_: '0', JWT_SECRET_KEY: SECRET, PORT: '0' },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  t.teardown(async () => {
-    if (child.exitCode !== null) return
-    child.kill()
-    await once(child, 'exit')
-  })
-  let output = ''
-  return await new Promise((resolve, reject) => {
-    child.once('exit', () => { reject(new Error(`The example ended before it listened: ${output}`)) })
-    child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
-      output += chunk
-      const found = /Open (http:\/\/localhost:(\d+)) in a browser/.exec(output)
-      if (found !== null) resolve({ localhost: found[1]!, byAddress: `http://127.0.0.1:${found[2]}` })
-    })
-  })
+  const { printed, until } = await start(t, 'token-locations', { JWT_SECRET_KEY: SECRET })
+  const invitation = /Open (http:\/\/localhost:(\d+)) in a browser/
+  await until(invitation)
+  const [, localhost, port] = invitation.exec(printed())!
+  return { localhost: localhost!, byAddress: `http://127.0.0.1:${port}` }
 }
 
 /** Starts a site that means no good: its pages hold a form that sends itself to somebody else's server. */

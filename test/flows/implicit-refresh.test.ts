@@ -1,12 +1,10 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { buildApp as buildImplicitRefresh } from '../../examples/implicit-refresh.js'
 import { buildApp as buildTokenLocations } from '../../examples/token-locations.js'
 import { SECRET } from '../support/app.js'
 import { moveClock, stopClock } from '../support/clock.js'
+import { start as startExample } from '../support/examples.js'
 
 const MINUTE = 60
 const HOUR = 60 * MINUTE
@@ -249,28 +247,10 @@ t.test('implicit refreshing: a login ends, however busily it is used', async (t)
 
 for (const name of ['implicit-refresh', 'token-locations']) {
   t.test(`${name}: starts as a program, and says where it is`, async (t) => {
-    const { NODE_OPTIONS, ...environment } = process.env
-    const child = spawn(process.execPath, ['--import', 'tsx', `examples/${name}.ts`], {
-      cwd: fileURLToPath(new URL('../..', import.meta.url)),
-      // A program of its own: what watches this process does not go along.
-      env: { ...environment, NODE_V8_COVERAGE: '', _TAPJS_PROCESSINFO_COVERAGE_: '0', JWT_SECRET_KEY: '', PORT: '0' },
-      stdio: ['ignore', 'pipe', 'inherit'],
-    })
-    let output = ''
-    const address = await new Promise<string>((resolve, reject) => {
-      child.once('exit', () => { reject(new Error(`The example ended before it listened: ${output}`)) })
-      child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
-        output += chunk
-        const found = /Listening on (http:\/\/127\.0\.0\.1:\d+)\n/.exec(output)
-        if (found !== null) resolve(found[1]!)
-      })
-    })
-    t.match(output, 'Note: JWT_SECRET_KEY is not set.')
+    const { address } = await startExample(t, name)
     const client = new Client(address)
     t.equal((await client.get('/protected')).status, 401)
     t.equal((await client.post('/login', LOGIN)).status, 200)
-    child.kill()
-    await once(child, 'exit')
   })
 }
 

@@ -6,6 +6,7 @@ import { promisify } from 'node:util'
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify'
 import type { Test } from 'tap'
 import { bearer } from './app.js'
+import { ownProcess } from './own-process.js'
 import { readBlocks, root } from './pages.js'
 import { skipWithoutRedis, startRedis, type RedisServer } from './redis.js'
 
@@ -127,9 +128,7 @@ function needsRedis ({ code }: Module): boolean {
 
 // What node:test reports would stand among what this process reports.
 async function runByItself (t: Test, path: string): Promise<void> {
-  const { NODE_OPTIONS, ...environment } = process.env
-  const env = { ...environment, NODE_V8_COVERAGE: '', _TAPJS_PROCESSINFO_COVERAGE_: '0' }
-  const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', '--test-reporter', 'tap', path], { cwd: root, env })
+  const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', '--test-reporter', 'tap', path], { cwd: root, env: ownProcess() })
     .catch((error: { stdout: string, stderr: string }) => {
       t.fail(`${error.stdout}${error.stderr}`)
       return error
