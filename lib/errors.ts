@@ -191,6 +191,12 @@ export class JwtUsageError extends createError<[string]>('FST_JWT_EXT_USAGE', '%
   }
 }
 
+/** What was thrown, in words: it need not be an error, nor have a text. */
+export function messageOf (thrown: unknown): string {
+  if (thrown instanceof Error) return thrown.message
+  return typeof thrown === 'string' ? thrown : 'something that is no Error was thrown'
+}
+
 /** Tells an error which verified token it is about. */
 export function addToken<E extends JwtError> (error: E, jwtHeader: DeepReadonly<JwtHeader>, jwtPayload: DeepReadonly<JwtPayload>): E {
   defineHidden(error, 'jwtHeader', jwtHeader)
@@ -227,11 +233,11 @@ export function describeFailure (error: JwtError, profile: ErrorProfile): Pick<J
   }
 }
 
-/** Gives an error what it is in a profile. One that an application throws may be frozen, and stays as it is. */
-export function applyProfile<E extends JwtError> (error: E, profile: ErrorProfile): E {
-  const { statusCode, challenge, headers } = describeFailure(error, profile)
-  Reflect.set(error, 'statusCode', statusCode)
-  defineHidden(error, 'challenge', challenge)
-  defineHidden(error, 'headers', headers)
-  return error
+/** Gives an error what it is in a profile, and says what that is. One that an application throws may be frozen, and stays as it is. */
+export function applyProfile (error: JwtError, profile: ErrorProfile): ReturnType<typeof describeFailure> {
+  const description = describeFailure(error, profile)
+  Reflect.set(error, 'statusCode', description.statusCode)
+  defineHidden(error, 'challenge', description.challenge)
+  defineHidden(error, 'headers', description.headers)
+  return description
 }

@@ -7,10 +7,11 @@ import type { Codec } from './codec.js'
 import { createCsrfValue } from './csrf.js'
 import { toSeconds } from './durations.js'
 import { JwtUsageError } from './errors.js'
+import { createResolveIdentity, nameIdentity } from './identity.js'
 import { assertKnownNames } from './names.js'
 import type { Settings } from './settings.js'
 import type { Sign } from './signatures.js'
-import { keepEpochFor, nameIdentity, type AskStore } from './store-access.js'
+import { keepEpochFor, type AskStore } from './store-access.js'
 import { findTokenKind, isKnownType } from './token-types.js'
 
 /** What ties a token to a session. */
@@ -43,6 +44,7 @@ const OWN = { method: 'createToken', names: NAMES }
 /** Makes the issuer of a configuration. */
 export function createIssuer (settings: Settings, codec: Codec, ask: AskStore | undefined): Issuer {
   const { additionalClaimsLoader, additionalHeadersLoader, userIdentityLoader, encodeKeyLoader } = settings
+  const resolveIdentity = createResolveIdentity(userIdentityLoader)
 
   async function issue (
     type: string, identity: JwtIdentity, options: CreateAccessTokenOptions, lifetime: number | false, binding?: SessionBinding
@@ -58,7 +60,7 @@ export function createIssuer (settings: Settings, codec: Codec, ask: AskStore | 
     } else if (codec.signer === undefined) {
       throw new JwtUsageError('There is no key to sign tokens with: give secretKey, privateKey or encodeKeyLoader')
     }
-    const subject = binding?.subject ?? (userIdentityLoader === undefined ? identity : await userIdentityLoader(identity))
+    const subject = binding?.subject ?? (userIdentityLoader === undefined ? identity : await resolveIdentity(identity))
     const loadedClaims = additionalClaimsLoader === undefined ? undefined : (await additionalClaimsLoader(identity) ?? null)
     const loadedHeaders = additionalHeadersLoader === undefined ? undefined : (await additionalHeadersLoader(identity) ?? null)
 
@@ -165,6 +167,8 @@ function mergeHeaders (loaded: unknown, given: unknown): JwtHeader | undefined {
 }
 
 const TIMES = ['exp', 'nbf', 'iat'] as const
+// Whoever counts milliseconds is there since 2001; seconds come there in thirty thousand years.
+const MILLISECONDS = 1e12
 
 function assertClaims (claims: JwtPayload, type: string, settings: Settings): void {
   const own = settings.tokenTypes.get(type)
@@ -190,8 +194,10 @@ function assertClaims (claims: JwtPayload, type: string, settings: Settings): vo
   for (const name of TIMES) {
     const time: unknown = claims[name]
     // The signer would drop a 0 or null in silence, and with it the expiry.
-    if (time !== undefined && !(Number.isSafeInteger(time) && (time as number) > 0)) {
-      throw new JwtUsageError(`The claim '${name}' must be a whole number of seconds since 1970; for a token without expiry use expiresDelta: false`)
+    if (time !== undefined && !(Number.isSafeInteger(time) && (time as number) > 0 && (time as number) < MILLISECONDS)) {
+      throw new JwtUsageError(
+        `The claim '${name}' must be a whole number of seconds (not milliseconds) since 1970; for a token without expiry use expiresDelta: false`
+      )
     }
   }
 }
@@ -207,7 +213,9 @@ function assertNames ({ iss, aud, jti }: Record<string, unknown>): void {
 }
 
 function assertJsonObject (value: unknown, what: string): asserts value is object {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new JwtUsageError(`${what} must be an object`)
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new JwtUsageError(`${what} must ${what.endsWith('Loader') ? 'return' : 'be'} an object`)
+  }
   assertJson(value, what)
 }
 

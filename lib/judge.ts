@@ -10,12 +10,13 @@ import {
   StoreUnavailableError, UserClaimsVerificationError, UserLookupError, WrongTokenError
 } from './errors.js'
 import { compileRoleCheck, compileScopeCheck } from './grants.js'
+import { nameIdentity } from './identity.js'
 import { compileLocations } from './locations.js'
 import { anonymousState, setState, type Owner, type RequestState } from './request-state.js'
 import type { Rule } from './rule.js'
 import type { Settings } from './settings.js'
 import type { SingleUse } from './single-use.js'
-import { keepEpochFor, nameIdentity, type AskStore } from './store-access.js'
+import { keepEpochFor, type AskStore } from './store-access.js'
 
 /** The token of a request that passed, or `null` where there was none to judge. */
 export type Verdict = {
@@ -89,7 +90,7 @@ export function compileJudge (
     token: VerifiedToken
   ): Verdict | PromiseLike<Verdict> {
     if (csrf !== undefined) assertCsrf(token, csrf)
-    assertNotExpired(token, now, decodeLeeway)
+    assertNotExpired(token, now, decodeLeeway, rule.refresh && ask !== undefined && isSessionCookie(location, token.payload, token.isForeign))
     const entry = new Case(request, location, now, token, owner, reply)
     const pending = runChecks(checks, 0, entry)
     return pending === undefined ? admit(entry) : pending.then(() => admit(entry))
@@ -123,9 +124,16 @@ export function assertCsrf (token: VerifiedToken, given: string): void {
   if (!isSameCsrfValue(csrf, given)) throw new CsrfError('CSRF double submit tokens do not match', contextOf(token))
 }
 
-/** @throws {ExpiredTokenError} with the header and the payload of the token. */
-export function assertNotExpired (token: VerifiedToken, now: number, leeway: number): void {
-  if (isExpired(token.payload, now, leeway)) throw new ExpiredTokenError(undefined, contextOf(token))
+/**
+ * @param endedCookieSession whether the session that the token came from by cookie has ended, if the token has
+ * @throws {ExpiredTokenError} with the header and the payload of the token.
+ */
+export function assertNotExpired (token: VerifiedToken, now: number, leeway: number, endedCookieSession = false): void {
+  if (isExpired(token.payload, now, leeway)) throw new ExpiredTokenError(undefined, { ...contextOf(token), endedCookieSession })
+}
+
+function isSessionCookie (location: TokenLocation, payload: DeepReadonly<JwtPayload>, isForeign: boolean): boolean {
+  return location === 'cookies' && payload.sid !== undefined && !isForeign
 }
 
 function contextOf ({ header, payload }: VerifiedToken): { jwtHeader: DeepReadonly<JwtHeader>, jwtPayload: DeepReadonly<JwtPayload> } {
@@ -187,9 +195,8 @@ function compileStoreCheck (
 ): Check {
   function settle (entry: Case, isRevoked: boolean): void {
     if (isRevoked === false) return
-    const { jwtHeader, jwtPayload, location } = entry
-    const endedCookieSession = location === 'cookies' && jwtPayload.sid !== undefined && !entry.isForeign
-    throw new RevokedTokenError(undefined, { jwtHeader, jwtPayload, endedCookieSession })
+    const { jwtHeader, jwtPayload, location, isForeign } = entry
+    throw new RevokedTokenError(undefined, { jwtHeader, jwtPayload, endedCookieSession: isSessionCookie(location, jwtPayload, isForeign) })
   }
 
   function settleFailure (error: unknown): void {
@@ -198,13 +205,15 @@ function compileStoreCheck (
 
   return function askStore (entry) {
     if (singleUse?.isUsedBy(entry) === true) return
-    const { sid, jti, epoch, iat = 0 } = entry.jwtPayload
-    const isUntold = typeof sid !== 'string' && typeof epoch !== 'number'
+    const { sid, jti, epoch: claimed, iat = 0 } = entry.jwtPayload
+    const sessionId = typeof sid === 'string' && !entry.isForeign ? sid : undefined
+    const epoch = typeof claimed === 'number' && !entry.isForeign ? claimed : undefined
+    const isUntold = sessionId === undefined && epoch === undefined
     const query = {
       identity: nameIdentity(entry.identity),
-      sessionId: typeof sid === 'string' && !entry.isForeign ? sid : undefined,
+      sessionId,
       tokenId: typeof jti === 'string' ? jti : undefined,
-      epoch: typeof epoch === 'number' && !entry.isForeign ? epoch : undefined,
+      epoch,
       issuedAt: iat * 1000,
       keepEpoch: isUntold ? keepEpochFor(entry.jwtPayload, leeway, entry.now) : undefined,
     }

@@ -41,14 +41,17 @@ export const cookieDomain = matching("a host name such as 'example.com'", COOKIE
 export const method = kind('a method such as \'POST\'', (value) => typeof value === 'string' && TOKEN.test(value) ? value.toUpperCase() : undefined)
 
 export const lifetime = kind<number | false>(
-  "a positive duration: whole seconds, or text such as '15m' or '30d'; or false: never",
+  "a positive duration: a number of whole seconds, or text with a unit such as '15m' or '30d'; or false: never",
   (value) => value === false ? false : positiveSeconds(value)
 )
 
-export const duration = kind("a positive duration: whole seconds, or text such as '15m' or '30d'", positiveSeconds)
+export const duration = kind("a positive duration: a number of whole seconds, or text with a unit such as '15m' or '30d'", positiveSeconds)
 
-export const secondsToWait = kind('a positive number of seconds, such as 0.25', (value) =>
-  typeof value === 'number' && Number.isFinite(value) && value > 0 ? value : undefined)
+// Nobody waits for a minute; whoever says more has counted milliseconds.
+const LONGEST_WAIT = 60
+
+export const secondsToWait = kind('a positive number of seconds, up to 60, such as 0.25 for 250 milliseconds', (value) =>
+  typeof value === 'number' && value > 0 && value <= LONGEST_WAIT ? value : undefined)
 
 export const leeway = kind(
   "a number of seconds, 0 or more, or a duration such as '30s'",

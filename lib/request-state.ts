@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { DeepReadonly, JwtHeader, JwtPayload, TokenLocation } from '../types/claims.js'
 import type { RefreshTokensOptions, TokenPair } from '../types/sessions.js'
-import { JwtUsageError, NoAuthorizationError, RevokedTokenError, WrongTokenError } from './errors.js'
+import { JwtUsageError, NoAuthorizationError, RevokedTokenError } from './errors.js'
 import type { Sessions } from './sessions.js'
 
 /** The configuration whose guard let a request in. */
@@ -45,12 +45,10 @@ export function setState (request: FastifyRequest, state: RequestState): void {
   (request as GuardedRequest)[kState] = state
 }
 
-function stateOf (request: FastifyRequest, member: string): RequestState {
+function stateOf (request: FastifyRequest, member: string, remedy = 'jwtRequired() to the route, or jwtRequired({ optional: true })'): RequestState {
   const state = (request as GuardedRequest)[kState]
   if (state === null || state === undefined) {
-    throw new JwtUsageError(
-      `request.${member} was read, but no guard has passed this request; add jwtRequired() to the route, or jwtRequired({ optional: true })`
-    )
+    throw new JwtUsageError(`request.${member} was asked for, but no guard has passed this request; add ${remedy}`)
   }
   return state
 }
@@ -78,13 +76,12 @@ function sessionsOf (state: RequestState, method: string): Sessions {
 
 /** Rotates the refresh token that let a request in; where its session has ended, its cookies are cleared. */
 export async function refreshRequest (request: FastifyRequest, options?: RefreshTokensOptions): Promise<TokenPair> {
-  const state = stateOf(request, 'refreshTokens')
+  const state = stateOf(request, 'refreshTokens', 'jwtRequired({ refresh: true }) to the route')
   const sessions = sessionsOf(state, 'refreshTokens')
-  const { jwtHeader, jwtPayload, location, user, owner, reply } = state
+  const { location, user, owner, reply } = state
   try {
     if (location === null) throw new NoAuthorizationError('Missing refresh token')
-    if (jwtPayload.type !== 'refresh') throw new WrongTokenError('Only refresh tokens are allowed', { jwtHeader, jwtPayload })
-    return await sessions.rotate(jwtPayload, options, owner.hasUserIdentity ? user : undefined)
+    return await sessions.rotate(state, options, owner.hasUserIdentity ? user : undefined)
   } catch (error) {
     if (error instanceof RevokedTokenError && location === 'cookies' && reply !== undefined) owner.clearCookies(reply)
     throw owner.dress(error)

@@ -1,5 +1,6 @@
 import type { SessionEvent } from '../types/sessions.js'
 import { isPromise } from './awaitable.js'
+import { messageOf } from './errors.js'
 
 /** Tells the application what happened. */
 export type Emit = (event: SessionEvent) => void
@@ -18,5 +19,5 @@ export function createEmit (listener: Emit | undefined): Emit {
 }
 
 function warn (error: unknown): void {
-  process.emitWarning(`onSessionEvent failed: ${error instanceof Error ? error.message : String(error)}`, { code: 'FST_JWT_EXT_EVENT' })
+  process.emitWarning(`onSessionEvent failed: ${messageOf(error)}`, { code: 'FST_JWT_EXT_EVENT' })
 }

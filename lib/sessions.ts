@@ -1,17 +1,24 @@
 import { randomUUID } from 'node:crypto'
-import type { DeepReadonly, JwtIdentity, JwtPayload } from '../types/claims.js'
+import type { DeepReadonly, JwtHeader, JwtIdentity, JwtPayload } from '../types/claims.js'
 import type { RotationResult } from '../types/store.js'
 import type { CreateTokenPairOptions, JwtSessionMethods, RefreshTokensOptions, TokenPair } from '../types/sessions.js'
 import { isPromise } from './awaitable.js'
 import { isExpired } from './claims.js'
 import type { Codec } from './codec.js'
 import { ExpiredTokenError, JwtDecodeError, JwtUsageError, RevokedTokenError, WrongTokenError } from './errors.js'
+import { createResolveIdentity, nameIdentity } from './identity.js'
 import type { Issuer } from './issue.js'
 import { assertKnownNames } from './names.js'
 import type { Emit } from './session-events.js'
 import type { Settings } from './settings.js'
 import { issuerOf } from './trusted-issuers.js'
-import { FOREVER, nameIdentity, type AskStore } from './store-access.js'
+import { keepMarkFor, type AskStore } from './store-access.js'
+
+/** A refresh token that was verified. */
+export interface RefreshedToken {
+  readonly jwtHeader: DeepReadonly<JwtHeader>
+  readonly jwtPayload: DeepReadonly<JwtPayload>
+}
 
 /** What a configuration with a store can do with sessions. */
 export interface Sessions extends JwtSessionMethods {
@@ -20,14 +27,15 @@ export interface Sessions extends JwtSessionMethods {
    *
    * @param user who the issuing loaders are told of, where that is more than the identity claim
    */
-  rotate (payload: DeepReadonly<JwtPayload>, options: RefreshTokensOptions | undefined, user: unknown): Promise<TokenPair>
+  rotate (token: RefreshedToken, options?: RefreshTokensOptions, user?: unknown): Promise<TokenPair>
 }
 
 const LONGEST_LABEL = 200
 
 /** Makes the sessions of a configuration. */
 export function createSessions (settings: Settings, codec: Codec, issuer: Issuer, ask: AskStore, emit: Emit): Sessions {
-  const { sessionLifetime, identityClaim, userIdentityLoader, decodeLeeway } = settings
+  const { sessionLifetime, identityClaim, decodeLeeway } = settings
+  const resolveIdentity = createResolveIdentity(settings.userIdentityLoader)
   const timeout = settings.storeTimeout * 1000
   const endAllOnReuse = settings.onReuse === 'identity'
   const longestToken = Math.max(...[settings.accessTokenExpires, settings.refreshTokenExpires]
@@ -46,8 +54,8 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
     return Object.freeze({ accessToken, refreshToken, sessionId })
   }
 
-  async function resolve (identity: JwtIdentity): Promise<string> {
-    const subject = userIdentityLoader === undefined ? identity : await userIdentityLoader(identity)
+  async function nameOf (identity: JwtIdentity): Promise<string> {
+    const subject = await resolveIdentity(identity)
     if (subject === undefined || subject === null) throw new JwtUsageError('An identity is needed, as createAccessToken takes it')
     return nameIdentity(subject)
   }
@@ -61,13 +69,15 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
     emit({ type: 'identity_revoked', identity })
   }
 
-  async function rotate (payload: DeepReadonly<JwtPayload>, options: RefreshTokensOptions = {}, user?: unknown): Promise<TokenPair> {
+  async function rotate (token: RefreshedToken, options: RefreshTokensOptions = {}, user?: unknown): Promise<TokenPair> {
     assertKnownNames(options, ['additionalClaims'], 'refreshTokens')
+    const { jwtHeader, jwtPayload: payload } = token
+    const context = { jwtHeader, jwtPayload: payload }
     // What somebody else calls a refresh token's session is none of ours.
-    if (issuerOf(settings.issuers, payload) !== undefined) throw new WrongTokenError('Only refresh tokens are allowed', { jwtPayload: payload })
+    if (payload.type !== 'refresh' || issuerOf(settings.issuers, payload) !== undefined) throw new WrongTokenError('Only refresh tokens are allowed', context)
     const { sid: sessionId, gen: generation } = payload
-    if (typeof sessionId !== 'string') throw new JwtDecodeError('Missing claim: sid')
-    if (typeof generation !== 'number' || !Number.isSafeInteger(generation) || generation < 1) throw new JwtDecodeError('Missing claim: gen')
+    if (typeof sessionId !== 'string') throw new JwtDecodeError('Missing claim: sid', context)
+    if (typeof generation !== 'number' || !Number.isSafeInteger(generation) || generation < 1) throw new JwtDecodeError('Missing claim: gen', context)
     const subject = payload[identityClaim]
     const identity = nameIdentity(subject)
     const result: RotationResult = await ask((store) => store.rotate({
@@ -79,7 +89,7 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
         // Once: whoever keeps the stolen token must not be able to end every login to come.
         if (result.isFirst && endAllOnReuse) tellAllEnded(identity, result.ended)
       }
-      throw new RevokedTokenError(undefined, { jwtPayload: payload })
+      throw new RevokedTokenError(undefined, context)
     }
     if (result.outcome !== 'replayed') {
       emit({ type: 'session_renewed', identity, sessionId, adopted: result.outcome === 'adopted' })
@@ -109,9 +119,9 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
       if (typeof refreshToken !== 'string') throw new JwtDecodeError('The token must be a string')
       const verified = codec.verify(refreshToken, now)
       const { header, payload } = isPromise(verified) ? await verified : verified
-      if (isExpired(payload, now, decodeLeeway)) throw new ExpiredTokenError(undefined, { jwtHeader: header, jwtPayload: payload })
-      if (payload.type !== 'refresh') throw new WrongTokenError('Only refresh tokens are allowed', { jwtHeader: header, jwtPayload: payload })
-      return await rotate(payload, options, undefined)
+      const token = { jwtHeader: header, jwtPayload: payload }
+      if (isExpired(payload, now, decodeLeeway)) throw new ExpiredTokenError(undefined, token)
+      return await rotate(token, options)
     },
 
     async revokeToken (token) {
@@ -125,13 +135,12 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
         return
       }
       if (typeof jti !== 'string') throw new JwtDecodeError('Missing claim: jti')
-      const left = payload.exp === undefined ? FOREVER : (payload.exp + decodeLeeway) * 1000 - Date.now()
-      if (left > 0) await ask((store) => store.revokeToken(identity, jti, Math.ceil(left)))
+      await ask((store) => store.revokeToken(identity, jti, keepMarkFor(payload, decodeLeeway)))
     },
 
     async revokeSession (identity, sessionId) {
       if (typeof sessionId !== 'string' || sessionId === '') throw new JwtUsageError('revokeSession takes the identity and the id of the session')
-      const name = await resolve(identity)
+      const name = await nameOf(identity)
       const ended = await ask((store) => store.endSession(name, sessionId))
       if (ended) emit({ type: 'session_revoked', identity: name, sessionId })
       return ended
@@ -141,14 +150,14 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
       assertKnownNames(options, ['exceptSession'], 'revokeAllTokens')
       const { exceptSession } = options
       if (exceptSession !== undefined && typeof exceptSession !== 'string') throw new JwtUsageError('exceptSession must be the id of a session')
-      await endAll(await resolve(identity), exceptSession)
+      await endAll(await nameOf(identity), exceptSession)
     },
 
     async listSessions (identity) {
-      const name = await resolve(identity)
+      const name = await nameOf(identity)
       const sessions = await ask((store) => store.listSessions(name))
       return sessions.map(({ sessionId, label, startedAt, refreshedAt, expiresAt }) => ({
-        sessionId, label, startedAt: new Date(startedAt), refreshedAt: new Date(refreshedAt), expiresAt: new Date(expiresAt),
+        sessionId, label, startedAt: Math.floor(startedAt / 1000), refreshedAt: Math.floor(refreshedAt / 1000), expiresAt: Math.floor(expiresAt / 1000),
       }))
     },
   }

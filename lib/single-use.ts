@@ -2,8 +2,9 @@ import type { FastifyRequest } from 'fastify'
 import type { DeepReadonly, JwtHeader, JwtPayload } from '../types/claims.js'
 import { isPromise } from './awaitable.js'
 import { JwtDecodeError, RevokedTokenError } from './errors.js'
+import { nameIdentity } from './identity.js'
 import type { Settings } from './settings.js'
-import { FOREVER, nameIdentity, type AskStore } from './store-access.js'
+import { keepMarkFor, type AskStore } from './store-access.js'
 
 /** A verified token, and the request that it came with. */
 export interface UsedToken {
@@ -24,9 +25,6 @@ export interface SingleUse {
   isUsedBy (token: UsedToken): boolean
 }
 
-// The mark must not end before the token does by the clock of another instance, which may be behind.
-const CLOCK_MARGIN = 60_000
-
 /** Makes the one way in which a configuration uses tokens up. */
 export function createSingleUse ({ tokenTypes, decodeLeeway }: Settings, ask: AskStore): SingleUse {
   const uses = new WeakMap<FastifyRequest, { identity: unknown, tokenId: unknown }>()
@@ -46,11 +44,10 @@ export function createSingleUse ({ tokenTypes, decodeLeeway }: Settings, ask: As
     isUsedBy,
 
     useUp (token) {
-      const { type, jti, exp } = token.jwtPayload
+      const { type, jti } = token.jwtPayload
       if (tokenTypes.get(type!)?.singleUse !== true || isUsedBy(token)) return
       if (typeof jti !== 'string') throw new JwtDecodeError('Missing claim: jti', token)
-      const left = exp === undefined ? FOREVER : (exp + decodeLeeway) * 1000 - Date.now()
-      const keepFor = Math.max(Math.ceil(left), 0) + CLOCK_MARGIN
+      const keepFor = keepMarkFor(token.jwtPayload, decodeLeeway)
       const answer = ask((store) => store.consumeToken(nameIdentity(token.identity), jti, keepFor))
       if (isPromise(answer)) return Promise.resolve(answer).then((isFirst) => { settle(token, isFirst) })
       settle(token, answer)

@@ -1,7 +1,7 @@
 import type { DeepReadonly, JwtPayload } from '../types/claims.js'
 import type { TokenStore } from '../types/store.js'
 import { isPromise } from './awaitable.js'
-import { StoreUnavailableError } from './errors.js'
+import { messageOf, StoreUnavailableError } from './errors.js'
 import type { Emit } from './session-events.js'
 
 /**
@@ -13,7 +13,7 @@ export type AskStore = <T>(question: (store: TokenStore) => T | PromiseLike<T>) 
 /** Makes the one way to a store. @param timeout in seconds */
 export function createStoreAccess (store: TokenStore, timeout: number, emit: Emit): AskStore {
   function unavailable (cause: unknown): StoreUnavailableError {
-    const error = cause instanceof Error ? cause : new Error(String(cause))
+    const error = cause instanceof Error ? cause : new Error(messageOf(cause))
     emit({ type: 'store_unavailable', error })
     return new StoreUnavailableError(undefined, { cause: error })
   }
@@ -49,15 +49,10 @@ export function createStoreAccess (store: TokenStore, timeout: number, emit: Emi
   }
 }
 
-/** An identity claim as text: how a store knows it. */
-export function nameIdentity (identity: unknown): string {
-  return typeof identity === 'string' ? identity : JSON.stringify(identity) ?? ''
-}
-
 const YEAR = 365 * 24 * 60 * 60 * 1000
 
-/** Milliseconds that stand for ever: nobody will ask after them. */
-export const FOREVER = 100 * YEAR
+// Milliseconds that stand for ever: nobody will ask after them.
+const FOREVER = 100 * YEAR
 
 /**
  * For how many milliseconds a store must be told to keep the epoch on account of a token without a session. `undefined`
@@ -68,4 +63,13 @@ export function keepEpochFor ({ iat, exp }: DeepReadonly<JwtPayload>, leeway: nu
   const end = (exp + leeway) * 1000
   const isBrief = iat !== undefined && end - Math.min(iat * 1000, now) <= YEAR
   return isBrief || end <= now ? undefined : Math.min(Math.ceil(end - now), FOREVER)
+}
+
+// A mark must not end before its token does by the clock of another instance, which may be behind.
+const CLOCK_MARGIN = 60_000
+
+/** For how many milliseconds a store must remember that a token is good for nothing any more. */
+export function keepMarkFor ({ exp }: DeepReadonly<JwtPayload>, leeway: number): number {
+  const left = exp === undefined ? FOREVER : (exp + leeway) * 1000 - Date.now()
+  return Math.max(Math.ceil(left), 0) + CLOCK_MARGIN
 }

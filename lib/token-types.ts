@@ -44,8 +44,9 @@ function readKind (name: string, type: unknown): TokenKind {
 export function findTokenKind (kinds: TokenKinds, name: unknown): TokenKind {
   const found = kinds.get(name as string)
   if (found !== undefined) return found
-  if (BUILT_IN.includes(name as string)) {
-    throw new JwtUsageError(`'${String(name)}' is no type of the option tokenTypes: access and refresh tokens have methods and rules of their own`)
+  if (name === 'access' || name === 'refresh') {
+    const [method, rule] = name === 'access' ? ['createAccessToken', 'jwtRequired()'] : ['createRefreshToken', 'jwtRequired({ refresh: true })']
+    throw new JwtUsageError(`'${name}' is no type of the option tokenTypes; such tokens have a method and a rule of their own: ${method}, ${rule}`)
   }
   const known = [...kinds.keys()]
   if (typeof name !== 'string') throw new JwtUsageError(`A token type must be a string${list(', one of', known)}`)

@@ -33,7 +33,7 @@ export function isTrustworthy (url: URL): boolean {
 const MEMBERS = {
   issuer: text,
   audience: oneOrMore(text),
-  jwksUri: address('a URL that begins with https://'),
+  jwksUri: address('a URL that begins with https://, or with http:// on this host'),
   algorithms: listOf(oneOf(...ASYMMETRIC)),
   identityClaim: text,
 } as const

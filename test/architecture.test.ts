@@ -15,10 +15,10 @@ const FLOORS = [
     'lib/rotation.ts', 'lib/store-suite/case.ts', 'lib/stores/redis-scripts.ts', 'lib/stores/server-clock.ts', 'lib/verified-tokens.ts',
   ],
   [
-    'lib/authorization-header.ts', 'lib/grants.ts', 'lib/key-id.ts', 'lib/keys.ts', 'lib/kinds.ts', 'lib/names.ts', 'lib/session-events.ts',
-    'lib/store-suite/consumption.ts', 'lib/store-suite/listing.ts', 'lib/store-suite/revocation.ts', 'lib/store-suite/rotation.ts', 'lib/stores/memory.ts', 'lib/stores/redis-client.ts',
+    'lib/authorization-header.ts', 'lib/grants.ts', 'lib/identity.ts', 'lib/key-id.ts', 'lib/keys.ts', 'lib/kinds.ts', 'lib/names.ts', 'lib/session-events.ts',
+    'lib/store-suite/consumption.ts', 'lib/store-suite/listing.ts', 'lib/store-suite/revocation.ts', 'lib/store-suite/rotation.ts', 'lib/stores/redis-client.ts',
   ],
-  ['lib/store-access.ts', 'lib/store-suite.ts', 'lib/stores/redis.ts', 'lib/token-types.ts', 'lib/trusted-issuers.ts'],
+  ['lib/store-access.ts', 'lib/store-suite.ts', 'lib/stores/memory.ts', 'lib/stores/redis.ts', 'lib/token-types.ts', 'lib/trusted-issuers.ts'],
   ['lib/origins.ts', 'lib/remote-keys.ts', 'lib/settings.ts'],
   ['lib/answer.ts', 'lib/claims.ts', 'lib/keyring.ts', 'lib/locations.ts', 'lib/rule.ts', 'lib/single-use.ts'],
   ['lib/route-guards.ts', 'lib/signatures.ts'],

@@ -160,7 +160,7 @@ t.test('a claim of undefined is left out: it erases no default', async (t) => {
 
 t.test('times in additional claims are whole seconds since 1970: no 0, no null, no fraction, no text', async (t) => {
   for (const name of ['exp', 'nbf', 'iat']) {
-    for (const value of [0, -0, -1, null, 1.5, NaN, Infinity, 2 ** 53, '', String(NOW), true, false, [], {}, new Date()]) {
+    for (const value of [0, -0, -1, null, 1.5, NaN, Infinity, 2 ** 53, NOW * 1000, '', String(NOW), true, false, [], {}, new Date()]) {
       const app = await buildApp(t)
       for (const kind of KINDS) {
         await t.rejects(app[kind]('ada', { additionalClaims: { [name]: value } as never }), { code: 'FST_JWT_EXT_USAGE' }, `${name}: ${String(value)}`)
@@ -170,7 +170,7 @@ t.test('times in additional claims are whole seconds since 1970: no 0, no null, 
     }
   }
   const app = await buildApp(t)
-  await refuses(t, app.createAccessToken('ada', { additionalClaims: { exp: 0 } }), "The claim 'exp' must be a whole number of seconds since 1970; for a token without expiry use expiresDelta: false")
+  await refuses(t, app.createAccessToken('ada', { additionalClaims: { exp: 0 } }), "The claim 'exp' must be a whole number of seconds (not milliseconds) since 1970; for a token without expiry use expiresDelta: false")
 })
 
 t.test('claims whose kind our own guards would refuse make no token', async (t) => {
@@ -271,9 +271,9 @@ t.test('what is no object is no claims and no headers, from the call and from a 
   for (const value of [undefined, null, 5, 'x', true, [], () => {}]) {
     for (const wrap of [(one: unknown) => one, async (one: unknown) => one]) {
       const claims = await buildApp(t, { secretKey: SECRET, additionalClaimsLoader: () => wrap(value) as never })
-      await refuses(t, claims.createAccessToken('ada'), 'additionalClaimsLoader must be an object', String(value))
+      await refuses(t, claims.createAccessToken('ada'), 'additionalClaimsLoader must return an object', String(value))
       const headers = await buildApp(t, { secretKey: SECRET, additionalHeadersLoader: () => wrap(value) as never })
-      await refuses(t, headers.createAccessToken('ada'), 'additionalHeadersLoader must be an object', String(value))
+      await refuses(t, headers.createAccessToken('ada'), 'additionalHeadersLoader must return an object', String(value))
     }
   }
 })

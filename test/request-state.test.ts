@@ -18,7 +18,7 @@ function read (request: FastifyRequest): Record<string, unknown> {
 
 function unguarded (): Record<string, string> {
   return Object.fromEntries(MEMBERS.map((name) => [
-    name, `request.${name} was read, but no guard has passed this request; add jwtRequired() to the route, or jwtRequired({ optional: true })`
+    name, `request.${name} was asked for, but no guard has passed this request; add jwtRequired() to the route, or jwtRequired({ optional: true })`
   ]))
 }
 
@@ -33,7 +33,7 @@ t.test('reading a member where no guard ran throws an error that says what to do
   for (const name of MEMBERS) {
     const response = await app.inject({ url: `/${name}`, headers })
     t.equal(response.statusCode, 500)
-    t.match(response.json(), { code: 'FST_JWT_EXT_USAGE', message: `request.${name} was read, but no guard has passed this request; add jwtRequired()` })
+    t.match(response.json(), { code: 'FST_JWT_EXT_USAGE', message: `request.${name} was asked for, but no guard has passed this request; add jwtRequired()` })
   }
 })
 

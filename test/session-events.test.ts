@@ -42,6 +42,10 @@ t.test('a listener that throws no error does no harm either', async (t) => {
   // eslint-disable-next-line no-throw-literal
   const warning = await warningOf(createEmit(() => { throw 'words' }))
   t.equal(warning.message, 'onSessionEvent failed: words')
+  const mute = Object.create(null) as Error
+  for (const listener of [() => { throw mute }, async () => { throw mute }]) {
+    t.equal((await warningOf(createEmit(listener))).message, 'onSessionEvent failed: something that is no Error was thrown')
+  }
 })
 
 t.test('a listener that rejects does no harm and becomes a warning', async (t) => {

@@ -69,7 +69,7 @@ t.test('the options', async (t) => {
       ['refreshGrace', [-1, NaN, Infinity, '', '15', null, false]],
       ['onReuse', ['token', 'all', '', true, null]],
       ['storeFailure', ['half-open', '', false, null]],
-      ['storeTimeout', [0, -1, NaN, Infinity, '1s', '0.25', null, false]],
+      ['storeTimeout', [0, -1, NaN, Infinity, 250, '1s', '0.25', null, false]],
       ['onSessionEvent', ['log', {}, null, true]],
     ]
     for (const [name, values] of wrong) {
@@ -316,7 +316,7 @@ t.test('refreshTokens', async (t) => {
     moveClock(t, 10)
     const error = await refusalOf(app.refreshTokens(refreshToken))
     t.ok(error instanceof RevokedTokenError)
-    t.match(error, { statusCode: 401, jwtPayload: { gen: 1 } })
+    t.match(error, { statusCode: 401, jwtHeader: { alg: 'HS256' }, jwtPayload: { gen: 1 } })
     t.same(events.at(-1), { type: 'token_reuse', identity: 'ada', sessionId, tokenId: claimsOf(refreshToken).jti })
     await t.rejects(app.refreshTokens(next), RevokedTokenError)
     t.same(await app.listSessions('ada'), [])
@@ -582,7 +582,7 @@ t.test('revokeToken', async (t) => {
     const token = await app.createAccessToken('ada')
     calls.length = 0
     await app.revokeToken(token)
-    t.same(calls, [['revokeToken', 'ada', claimsOf(token).jti, (15 * 60 + 5) * 1000]])
+    t.same(calls, [['revokeToken', 'ada', claimsOf(token).jti, (15 * 60 + 5 + 60) * 1000]], 'a minute more, for a clock that is behind')
     t.equal(events.length, 0)
   })
 
@@ -592,12 +592,12 @@ t.test('revokeToken', async (t) => {
     t.ok(calls.at(-1)?.[3] as number > 99 * 365 * DAY * 1000)
   })
 
-  t.test('an expired token without a session needs no mark', async (t) => {
+  t.test('an expired token without a session is marked for as long as another clock may be behind', async (t) => {
     const { app, calls } = await buildSessions(t)
     const token = await app.createAccessToken('ada', { expiresDelta: -5 })
     calls.length = 0
     await app.revokeToken(token)
-    t.same(calls, [])
+    t.same(calls, [['revokeToken', 'ada', claimsOf(token).jti, 60_000]])
   })
 
   t.test('cannot revoke a token without session and id, nor what is no token', async (t) => {
@@ -700,7 +700,7 @@ t.test('listSessions gives what is alive, with dates', async (t) => {
   await app.revokeToken(ended.accessToken)
   moveClock(t, 10)
   await app.refreshTokens(first.refreshToken)
-  const at = (seconds: number): Date => new Date((SECOND + seconds) * 1000)
+  const at = (seconds: number): number => SECOND + seconds
   t.same(await app.listSessions('ada'), [
     { sessionId: second.sessionId, label: undefined, startedAt: at(10), refreshedAt: at(10), expiresAt: at(1010) },
     { sessionId: first.sessionId, label: 'phone', startedAt: at(0), refreshedAt: at(20), expiresAt: at(1000) },

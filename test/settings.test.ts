@@ -18,7 +18,7 @@ const NAME = { takes: 'a name of letters, digits and', good: ['x', 'X-My_Name.1'
 const COOKIE_NAME = { ...NAME, good: ['x', 'my.cookie-1', '__Secure-x'] }
 const PATH = { takes: "a path that begins with '/'", good: ['/', '/a/b', '/a b'], bad: ['', 'a', 'a/', '/a;b', '/a\nb', '/\u00e4', 5, true, false, null, [], {}] }
 const FUNCTION = { takes: 'a function', good: [noop, async () => {}], bad: ['', 'noop', 0, true, false, null, [], [noop], {}] }
-const LIFETIME = { takes: 'a positive duration: whole seconds', good: [1, '15m', false], bad: [0, -1, 1.5, NaN, Infinity, '', '15', 'x', true, null, [], {}] }
+const LIFETIME = { takes: 'a positive duration: a number of whole seconds', good: [1, '15m', false], bad: [0, -1, 1.5, NaN, Infinity, '', '15', 'x', true, null, [], {}] }
 
 interface Row {
   takes: string

@@ -58,7 +58,9 @@ t.test('a store that rejects is unavailable, whatever it rejects with', async (t
   const { cause: spoken } = await failureOf(() => ask(() => Promise.reject('just words')))
   t.ok(spoken instanceof Error)
   t.equal((spoken as Error).message, 'just words')
-  t.equal(events.length, 2)
+  const { cause: mute } = await failureOf(() => ask(() => Promise.reject(Object.create(null))))
+  t.equal((mute as Error).message, 'something that is no Error was thrown')
+  t.equal(events.length, 3)
 })
 
 t.test('a store that is late is unavailable when the time is over, and its late answer is dropped', async (t) => {

@@ -37,10 +37,12 @@ export interface RevokeAllOptions {
 export interface SessionInfo {
   readonly sessionId: string
   readonly label: string | undefined
-  readonly startedAt: Date
-  readonly refreshedAt: Date
+  /** Seconds since 1970, as all times here. */
+  readonly startedAt: number
+  /** When it was refreshed last; else when it started. */
+  readonly refreshedAt: number
   /** Its absolute end; without a refresh it ends when its refresh token does. */
-  readonly expiresAt: Date
+  readonly expiresAt: number
 }
 
 /** What happened to a session. Nothing in it is a token or a secret. */
@@ -71,11 +73,13 @@ export interface JwtSessionMethods {
   /**
    * Gives a refresh token its successor and an access token that is not fresh. The token just used gives the same
    * successor for `refreshGrace` seconds; an older one ends the session (RFC 9700 §4.14.2). Rejects with the typed errors.
+   * There is no request here: `tokenInBlocklistLoader`, `tokenVerificationLoader` and `userLookupLoader` are not asked.
    */
   refreshTokens (refreshToken: string, options?: RefreshTokensOptions): Promise<TokenPair>
   /**
    * Ends the token's session, access and refresh tokens alike; a token without a session is revoked by its `jti` until
-   * it expires. An expired token of ours may still be revoked; rejects with the typed errors for a forged one.
+   * it expires. An expired token of ours may still be revoked; rejects with the typed errors for a forged one. A payload is
+   * believed: give `request.jwt` or what `decodeToken` gave, and never what a client sent.
    */
   revokeToken (token: string | DeepReadonly<JwtPayload>): Promise<void>
   /** Ends a session. `false` where the identity has none of that id. */

@@ -1,5 +1,6 @@
 import type { NewSession, Rotation, RotationResult, StoredSession, TokenQuery, TokenStore } from '../../types/store.js'
 import { JwtUsageError } from '../errors.js'
+import { assertKnownNames } from '../names.js'
 import { judgeRotation } from '../rotation.js'
 
 /** What `memoryStore` takes. */
@@ -39,6 +40,7 @@ const KEEP_EPOCH_FOR = 400 * 24 * 60 * 60 * 1000
  * sessions and revocations fail; nothing that keeps a token dead is ever dropped before the token is.
  */
 export function memoryStore (options: MemoryStoreOptions = {}): TokenStore {
+  assertKnownNames(options, ['maxEntries'], 'memoryStore')
   const { maxEntries = DEFAULT_ENTRIES } = options
   if (!Number.isSafeInteger(maxEntries) || maxEntries < 1) throw new JwtUsageError('memoryStore: maxEntries must be a whole number, 1 or more')
   if (process.env['NODE_ENV'] === 'production') {
@@ -104,16 +106,17 @@ export function memoryStore (options: MemoryStoreOptions = {}): TokenStore {
   }
 
   function endEvery (name: string, exceptSession: string | undefined, now: number): string[] {
-    if ((identities.get(name)?.epoch ?? 0) === 0) takeEntry(now)
-    const identity = identityOf(name)
-    identity.epoch = Math.max(identity.epoch + 1, now)
-    identity.keepEpochUntil = now + KEEP_EPOCH_FOR
     const ended: string[] = []
-    for (const [id, session] of identity.sessions) {
+    for (const [id, session] of identities.get(name)?.sessions ?? []) {
       if (id === exceptSession || !isAlive(session, now)) continue
       session.ended = 'ended'
       ended.push(id)
     }
+    // The epoch last: it needs room, and to end sessions needs none.
+    if ((identities.get(name)?.epoch ?? 0) === 0) takeEntry(now)
+    const identity = identityOf(name)
+    identity.epoch = Math.max(identity.epoch + 1, now)
+    identity.keepEpochUntil = now + KEEP_EPOCH_FOR
     return ended
   }
 
@@ -163,10 +166,8 @@ export function memoryStore (options: MemoryStoreOptions = {}): TokenStore {
           break
         case 'reuse': {
           const isFirst = session.ended === false
-          // The session last: where the rest fails, nothing has happened, and the next try does it all.
-          const ended = isFirst && endAllOnReuse ? endEvery(identity, sessionId, now) : []
           session.ended = 'reuse'
-          return { outcome, isFirst, ended }
+          return { outcome, isFirst, ended: isFirst && endAllOnReuse ? endEvery(identity, sessionId, now) : [] }
         }
         case 'refused':
           return { outcome }

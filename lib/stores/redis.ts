@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { RotationResult, StoredSession, TokenStore } from '../../types/store.js'
 import { JwtUsageError } from '../errors.js'
+import { assertKnownNames } from '../names.js'
 import { adaptClient, type RedisClient } from './redis-client.js'
 import { END, END_ALL, KEEP_EPOCH, LIST, ROTATE, START, type Script } from './redis-scripts.js'
 import { createServerClock } from './server-clock.js'
@@ -33,6 +34,7 @@ interface SessionText {
  * has a time to live, and none is ever searched for.
  */
 export function redisStore (client: RedisClient, options: RedisStoreOptions = {}): TokenStore {
+  assertKnownNames(options, ['prefix'], 'redisStore')
   const { prefix = 'jwt:' } = options
   if (typeof prefix !== 'string' || /[{}]/.test(prefix)) throw new JwtUsageError('redisStore: prefix must be a string without braces')
   const commands = adaptClient(client)

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance, FastifyServerOptions } from 'fastify'
 import { SignJWT } from 'jose'
 import t, { type Test } from 'tap'
-import { memoryStore, type JwtExtendedOptions, type JwtPayload, type TrustedIssuer } from '../../index.js'
+import { memoryStore, type JwtExtendedOptions, type JwtPayload, type TokenQuery, type TrustedIssuer } from '../../index.js'
 import { bearer, buildApp, registrationError, SECRET } from '../support/app.js'
 import { moveClock, stopClock } from '../support/clock.js'
 import { forge } from '../support/forge.js'
@@ -710,6 +710,15 @@ t.test('sessions are ours alone', async (t) => {
     t.equal(await status(app, other), 401, 'by the claim that holds its identity')
   })
 
+  t.test('how long they live is announced, whatever session and epoch they claim', async (t) => {
+    const server = await serveKeys(t, [publicJwk(ecPair(), { kid: '1' })])
+    const announced: unknown[] = []
+    const store = { ...memoryStore(), isRevoked ({ sessionId, epoch, keepEpoch }: TokenQuery) { announced.push([sessionId, epoch, keepEpoch !== undefined]); return false } }
+    const app = await guardedApp(t, { secretKey: SECRET, store, issuers: [trust(server)] })
+    for (const more of [{}, { sid: 'x' }, { epoch: 5 }, { sid: 'x', epoch: 5 }]) t.equal(await status(app, await issue(ecPair(), { exp: undefined, ...more })), 200)
+    t.strictSame(announced, Array(4).fill([undefined, undefined, true]))
+  })
+
   t.test('a foreign cookie that is revoked leaves the cookies of our session', async (t) => {
     const { app } = await setUp(t)
     const visit = async (token: string): Promise<[number, number]> => {
@@ -728,7 +737,7 @@ t.test('sessions are ours alone', async (t) => {
 
 t.test('what cannot work fails the registration', async (t) => {
   const good = { issuer: ISSUER, audience: 'api' }
-  const https = 'a URL that begins with https://'
+  const https = 'a URL that begins with https://, or with http:// on this host'
   const discovered = 'needs jwksUri: keys are discovered only under an issuer that is a URL and begins with https://'
   const rows: [issuers: unknown, message: string][] = [
     [[good, null], 'The options of issuers[1] must be an object with any of: issuer, audience, jwksUri, algorithms, identityClaim'],

@@ -438,6 +438,26 @@ t.test('cookies are cleared where the session has ended', async (t) => {
     t.same(tab.names, [])
   })
 
+  t.test('by the guard of a refresh, where the token has expired with its session', async (t) => {
+    for (const options of [{ sessionLifetime: 60 }, { refreshTokenExpires: 60 }]) {
+      const app = await buildSite(t, memoryStore(), options)
+      const browser = new Browser(app)
+      await browser.login()
+      const token = (await app.createTokenPair('ada')).refreshToken
+      const stale = browser.clone()
+      moveClock(t, 60)
+      t.same((await stale.send('GET', '/page')).cookies, [], 'a page leaves the refresh token')
+      const refused = await browser.refresh()
+      t.equal(refused.statusCode, 401)
+      t.same(refused.json(), { msg: 'Token has expired' })
+      t.same(browser.names, [])
+      t.equal((await post(app, '/refresh', token)).headers['set-cookie'], undefined, 'and no header clears a cookie')
+    }
+    const app = await buildSite(t, memoryStore())
+    const cookie = `refresh_token_cookie=${await app.createRefreshToken('ada', { expiresDelta: -1 })}`
+    t.equal((await app.inject({ method: 'POST', url: '/refresh', headers: { cookie, 'x-csrf-token': 'x' } })).headers['set-cookie'], undefined, 'nor a token without a session')
+  })
+
   t.test('by a rotation that finds a reuse', async (t) => {
     const app = await buildSite(t, memoryStore(), { refreshGrace: 0 })
     const browser = new Browser(app)
@@ -740,8 +760,8 @@ t.test('request.refreshTokens and request.revokeJwt', async (t) => {
 
   t.test('need a guard, and options that they know', async (t) => {
     const cases: [rule: JwtRule | undefined, kind: keyof TokenPair | undefined, work: (request: FastifyRequest) => Promise<unknown>, says: RegExp][] = [
-      [undefined, 'refreshToken', (request) => request.refreshTokens(), /request\.refreshTokens was read, but no guard/],
-      [undefined, 'accessToken', (request) => request.revokeJwt(), /request\.revokeJwt was read, but no guard/],
+      [undefined, 'refreshToken', (request) => request.refreshTokens(), /request\.refreshTokens was asked for, but no guard/],
+      [undefined, 'accessToken', (request) => request.revokeJwt(), /request\.revokeJwt was asked for, but no guard/],
       [{ refresh: true }, 'refreshToken', (request) => request.refreshTokens({ fresh: true } as object), /Unknown option 'fresh'/],
       [{ refresh: true }, 'refreshToken', (request) => request.refreshTokens({ additionalClaims: { gen: 5 } }), /must not contain 'gen'/],
     ]

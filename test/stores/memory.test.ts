@@ -49,9 +49,26 @@ t.test('a full store refuses one more session, token or revoked identity, and lo
   t.throws(() => store.revokeToken('ada', 't2', HOUR), full)
   t.throws(() => store.consumeToken('ada', 't2', HOUR), full)
   t.throws(() => store.endAll('ada', undefined), full)
-  t.equal(isSessionRevoked(store, 'ada', 's1'), false)
   t.equal(isTokenRevoked(store, 'ada', 't1'), true)
   t.not(store.epochOf('bob'), 0)
+})
+
+t.test('a full store ends the sessions of a log-out everywhere and of a theft all the same', async (t) => {
+  const store = memoryStore({ maxEntries: 3 })
+  for (const [name, id] of [['ada', 's1'], ['ada', 's2'], ['bob', 's3']] as const) startSession(store, name, id)
+  const theft = { identity: 'ada', sessionId: 's1', generation: 1, grace: 0, keepFor: HOUR, endAllOnReuse: true }
+  t.match(store.rotate(theft), { outcome: 'rotated' })
+  t.throws(() => store.rotate(theft), /memoryStore is full/)
+  t.match(store.rotate({ ...theft, generation: 2 }), { outcome: 'refused' }, 'the thief is out')
+  t.equal(isSessionRevoked(store, 'ada', 's2'), true)
+  t.equal(isSessionRevoked(store, 'bob', 's3'), false)
+  t.throws(() => store.endAll('bob', undefined), /memoryStore is full/)
+  t.equal(isSessionRevoked(store, 'bob', 's3'), true)
+})
+
+t.test('an option that there is not is refused', async (t) => {
+  t.throws(() => memoryStore({ maxEntires: 5 } as never), { code: 'FST_JWT_EXT_USAGE', message: "Unknown option 'maxEntires' of memoryStore; did you mean 'maxEntries'?" })
+  t.throws(() => memoryStore(5 as never), { code: 'FST_JWT_EXT_USAGE' })
 })
 
 t.test('a full store still revokes what it has an entry of already', async (t) => {

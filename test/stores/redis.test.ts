@@ -209,6 +209,12 @@ t.test('a prefix that is no text, or would be a hash tag of its own, is refused'
   }
 })
 
+t.test('an option that there is not is refused', async (t) => {
+  const client = new Proxy({}, { has: () => true, get: () => () => {} }) as RedisClient
+  t.throws(() => redisStore(client, { keyPrefix: 'shop:' } as never), { message: "Unknown option 'keyPrefix' of redisStore; did you mean 'prefix'?" })
+  t.throws(() => redisStore(client, 'shop:' as never), JwtUsageError)
+})
+
 t.test('what is no client is refused', async (t) => {
   const wrong: unknown[] = [
     undefined, null, 'redis://localhost', 5, {}, [], () => {}, { get () {}, set () {} }, { evalsha: true }, { evalSha: 'yes' },
