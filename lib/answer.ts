@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { isPromise } from './awaitable.js'
-import { applyProfile, describeFailure, isRefusal, JwtUsageError } from './errors.js'
+import { applyProfile, isRefusal, JwtUsageError } from './errors.js'
 import type { Settings } from './settings.js'
 
 /** Answers the request that an error refuses, or hands the error on to `next`. */
@@ -15,10 +15,8 @@ export function createAnswer (settings: Settings, clearCookies: (reply: FastifyR
       next(asError(error))
       return
     }
-    applyProfile(error, errorProfile)
     const { message } = error
-    // Not what stands on the error: one that an application throws may be frozen.
-    const { statusCode, headers } = describeFailure(error, errorProfile)
+    const { statusCode, headers } = applyProfile(error, errorProfile)
     request.log.info({ code: error.code, hint: error.hint }, message)
     reply.headers(headers)
     if (error.endedCookieSession === true) clearCookies(reply)
@@ -26,8 +24,10 @@ export function createAnswer (settings: Settings, clearCookies: (reply: FastifyR
       next(error)
       return
     }
+    // Only on the response itself: to the reply, that is no status yet, so that a loader's redirect() finds its own.
+    reply.raw.statusCode = statusCode
     // A hook before this one may have said what type the route's own answer has.
-    reply.code(statusCode).removeHeader('Content-Type')
+    reply.removeHeader('Content-Type')
     try {
       const body = error.loader && settings[error.loader]?.(error, request, reply)
       if (body !== reply && isPromise(body)) Promise.resolve(body).then(send).then(undefined, fail)
@@ -38,7 +38,7 @@ export function createAnswer (settings: Settings, clearCookies: (reply: FastifyR
 
     function send (given: unknown): void {
       if (given === reply || reply.sent) return
-      reply.send(given === undefined ? { [errorMessageKey]: message } : given)
+      reply.code(reply.statusCode).send(given === undefined ? { [errorMessageKey]: message } : given)
     }
 
     // The refusal's own status and challenge must not stand over the answer to the loader's mistake.
@@ -52,5 +52,9 @@ export function createAnswer (settings: Settings, clearCookies: (reply: FastifyR
 
 // A hook that ends with nothing lets the request in, so that what was thrown must be something.
 function asError (thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new JwtUsageError('A loader threw something that is no Error', thrown)
+  if (thrown instanceof Error) return thrown
+  const error = new JwtUsageError('A loader threw something that is no Error', thrown)
+  const status = typeof thrown === 'object' && thrown !== null && 'statusCode' in thrown ? thrown.statusCode : undefined
+  if (typeof status === 'number' && Number.isInteger(status) && status >= 400 && status <= 599) error.statusCode = status
+  return error
 }

@@ -2,6 +2,7 @@ import { stringifySetCookie, type SerializeOptions } from 'cookie'
 import type { FastifyReply } from 'fastify'
 import type { JwtPayload, TokenType } from '../types/claims.js'
 import type { SetCookiesOptions, UnsetCookiesOptions } from '../types/options.js'
+import { isPromise } from './awaitable.js'
 import type { Codec } from './codec.js'
 import { toSeconds } from './durations.js'
 import { JwtUsageError } from './errors.js'
@@ -12,7 +13,7 @@ import type { Settings } from './settings.js'
 
 /** Puts tokens into cookies, and takes them out again. Synchronous; each gives the reply back. */
 export interface CookieWriter {
-  set (reply: FastifyReply, type: TokenType, token: string, options?: SetCookiesOptions): FastifyReply
+  set (reply: FastifyReply, tokens: Partial<Record<TokenType, string>>, options?: SetCookiesOptions): FastifyReply
   unset (reply: FastifyReply, types: readonly TokenType[], options?: UnsetCookiesOptions): FastifyReply
 }
 
@@ -85,15 +86,19 @@ export function createCookieWriter (settings: Settings, codec: Codec): CookieWri
   }
 
   return {
-    set (reply, type, token, options = {}) {
-      assertKnownNames(options, ['maxAge', 'domain'], `${type} cookies`)
-      if (typeof token !== 'string' || token === '') throw new JwtUsageError('A token cookie needs a token')
+    set (reply, tokens, options = {}) {
+      const types = Object.keys(tokens) as TokenType[]
+      assertKnownNames(options, ['maxAge', 'domain'], `${types.join(' and ')} cookies`)
       const maxAge = readMaxAge(options.maxAge) ?? (settings.sessionCookie ? undefined : ONE_YEAR)
       const more: SerializeOptions = { ...readDomain(options.domain), ...(maxAge !== undefined && { maxAge }) }
-      const csrf = csrfOf(token)
-      const { name, path, csrfName, csrfPath } = names[type]
-      const lines = [render(name, token, { ...more, path, httpOnly: true })]
-      if (hasCsrfCookie) lines.push(render(csrfName, csrf!, { ...more, path: csrfPath }))
+      const lines = types.flatMap((type) => {
+        const token = tokens[type]!
+        assertToken(token)
+        const csrf = csrfOf(token)
+        const { name, path, csrfName, csrfPath } = names[type]
+        const line = render(name, token, { ...more, path, httpOnly: true })
+        return hasCsrfCookie ? [line, render(csrfName, csrf!, { ...more, path: csrfPath })] : [line]
+      })
       forbidStoring(reply)
       return add(reply, lines)
     },
@@ -109,6 +114,11 @@ export function createCookieWriter (settings: Settings, codec: Codec): CookieWri
       return add(reply, lines)
     },
   }
+}
+
+function assertToken (token: unknown): void {
+  if (typeof token === 'string' && token !== '') return
+  throw new JwtUsageError(`A token cookie needs a token${isPromise(token) ? ', not the promise of one: await createAccessToken(…)' : ''}`)
 }
 
 // All lines were rendered before the first is added, so that a mistake in one leaves the reply as it was.

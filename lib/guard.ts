@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction, RequestPayl
 import type { JwtGuard } from '../types/manager.js'
 import type { Answer } from './answer.js'
 import { isPromise } from './awaitable.js'
+import { JwtUsageError } from './errors.js'
 import type { Judge, Verdict } from './judge.js'
 import { markPrivate } from './query-answer.js'
 
@@ -11,7 +12,8 @@ export function createGuard ({ judge, readsQuery }: Judge, answer: Answer): JwtG
     request: FastifyRequest, reply: FastifyReply, third: HookHandlerDoneFunction | RequestPayload, fourth?: HookHandlerDoneFunction
   ): void {
     // preParsing hooks get the payload in front of `done`.
-    const done = typeof third === 'function' ? third : fourth!
+    const done = typeof third === 'function' ? third : fourth
+    if (done === undefined) throw new JwtUsageError('A guard is a hook, and no function to call; in a hook of your own: await request.verifyJwt(rule)')
     let verdict: Verdict | PromiseLike<Verdict>
     try {
       verdict = judge(request, reply)

@@ -1,16 +1,17 @@
+import { LRUCache } from 'lru-cache'
 import type { JwtManager } from '../types/manager.js'
 import type { JwtSessionMethods } from '../types/sessions.js'
 import { createAnswer } from './answer.js'
 import { createCodec } from './codec.js'
 import { createCookieWriter, type CookieWriter } from './cookies.js'
-import { applyProfile, isRefusal, JwtDecodeError, JwtUsageError } from './errors.js'
+import { applyProfile, CsrfError, isRefusal, JwtDecodeError, JwtUsageError } from './errors.js'
 import { createGuard } from './guard.js'
 import { createIssuer } from './issue.js'
 import { assertCsrf, assertNotExpired, compileJudge, type Judge } from './judge.js'
 import { publish, readKeyring, rotateKeyring } from './keyring.js'
 import { assertKnownNames } from './names.js'
 import type { Owner } from './request-state.js'
-import { describeGuard } from './route-guards.js'
+import { describeGuard, describeMaker } from './route-guards.js'
 import { identifyRule, readRule, type Rule } from './rule.js'
 import { createEmit } from './session-events.js'
 import { createSessions, type Sessions } from './sessions.js'
@@ -19,6 +20,7 @@ import { createSingleUse } from './single-use.js'
 import { createStoreAccess } from './store-access.js'
 
 const DECODE_OPTIONS = ['csrfValue', 'allowExpired']
+const MOST_JUDGES = 1000
 
 /** Puts one configuration's methods together. @throws {JwtUsageError} for a configuration that cannot work. */
 export function createManager (options: unknown): { namespace: string | undefined, hasStore: boolean, manager: JwtManager } {
@@ -39,14 +41,18 @@ export function createManager (options: unknown): { namespace: string | undefine
     dress,
   }
   const answer = createAnswer(settings, owner.clearCookies)
-  const judges = new Map<string, Judge>()
+  // Those of `verifyJwt`, which is handed its rule with every request. A rule may even be made of what a client sent.
+  const judges = new LRUCache<string, Judge>({ max: MOST_JUDGES })
 
-  // There are no more judges than there are different rules.
+  function compile (rule: Rule): Judge {
+    return compileJudge(settings, codec, rule, owner, ask, singleUse)
+  }
+
   function judgeOf (rule: Rule): Judge {
     const id = identifyRule(rule)
     let judge = judges.get(id)
     if (judge === undefined) {
-      judge = compileJudge(settings, codec, rule, owner, ask, singleUse)
+      judge = compile(rule)
       judges.set(id, judge)
     }
     return judge
@@ -54,7 +60,8 @@ export function createManager (options: unknown): { namespace: string | undefine
 
   // Who catches an error of ours outside a guard finds the status and the challenge of this configuration on it.
   function dress (error: unknown): unknown {
-    return isRefusal(error) ? applyProfile(error, settings.errorProfile) : error
+    if (isRefusal(error)) applyProfile(error, settings.errorProfile)
+    return error
   }
 
   const manager: JwtManagerWithoutStore = {
@@ -62,10 +69,10 @@ export function createManager (options: unknown): { namespace: string | undefine
     createRefreshToken: issuer.createRefreshToken,
     createToken: issuer.createToken,
 
-    jwtRequired (given) {
+    jwtRequired: describeMaker((given) => {
       const rule = readRule(given, settings)
-      return describeGuard(createGuard(judgeOf(rule), answer), { settings, rule })
-    },
+      return describeGuard(createGuard(compile(rule), answer), { settings, rule })
+    }),
 
     async verifyJwt (request, rule) {
       try {
@@ -79,10 +86,13 @@ export function createManager (options: unknown): { namespace: string | undefine
     async decodeToken (token, options = {}) {
       assertKnownNames(options, DECODE_OPTIONS, 'decodeToken')
       const { csrfValue, allowExpired = false } = options
+      // One that is named and not there is a header that the client left out.
+      const needsCsrf = Object.hasOwn(options, 'csrfValue')
       if (csrfValue !== undefined && typeof csrfValue !== 'string') throw new JwtUsageError('csrfValue must be a string')
       if (typeof allowExpired !== 'boolean') throw new JwtUsageError('allowExpired must be true or false')
       try {
         if (typeof token !== 'string') throw new JwtDecodeError('The token must be a string')
+        if (needsCsrf && csrfValue === undefined) throw new CsrfError('Missing CSRF token')
         const now = Date.now()
         const verified = await codec.verify(token, now)
         if (csrfValue !== undefined) assertCsrf(verified, csrfValue)
@@ -106,9 +116,9 @@ export function createManager (options: unknown): { namespace: string | undefine
     },
 
     async getCsrfToken (token) {
-      const { csrf } = await manager.decodeToken(token)
-      if (typeof csrf !== 'string') throw dress(new JwtDecodeError('Missing claim: csrf'))
-      return csrf
+      const jwtPayload = await manager.decodeToken(token)
+      if (typeof jwtPayload.csrf === 'string') return jwtPayload.csrf
+      throw dress(new JwtDecodeError('Missing claim: csrf', { jwtHeader: codec.decode(token).header, jwtPayload }))
     },
 
     rotateKeys (keys) {
@@ -118,8 +128,8 @@ export function createManager (options: unknown): { namespace: string | undefine
 
     jwks: () => ({ keys: publish(keyring) }),
 
-    setAccessCookies: (reply, token, options) => cookies.set(reply, 'access', token, options),
-    setRefreshCookies: (reply, token, options) => cookies.set(reply, 'refresh', token, options),
+    setAccessCookies: (reply, access, options) => cookies.set(reply, { access }, options),
+    setRefreshCookies: (reply, refresh, options) => cookies.set(reply, { refresh }, options),
     unsetJwtCookies: (reply, options) => cookies.unset(reply, ['access', 'refresh'], options),
     unsetAccessCookies: (reply, options) => cookies.unset(reply, ['access'], options),
     unsetRefreshCookies: (reply, options) => cookies.unset(reply, ['refresh'], options),
@@ -142,9 +152,6 @@ function compileSessionMethods (sessions: Sessions, cookies: CookieWriter, dress
     revokeSession: dressed(sessions.revokeSession),
     revokeAllTokens: dressed(sessions.revokeAllTokens),
     listSessions: dressed(sessions.listSessions),
-    setTokenCookies (reply, pair) {
-      cookies.set(reply, 'access', pair.accessToken)
-      return cookies.set(reply, 'refresh', pair.refreshToken)
-    },
+    setTokenCookies: (reply, pair) => cookies.set(reply, { access: pair.accessToken, refresh: pair.refreshToken }),
   }
 }

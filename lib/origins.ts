@@ -24,11 +24,11 @@ function isOrigin (text: string): boolean {
 export function assertOrigin (request: FastifyRequest, allowed: readonly string[] | undefined): void {
   const { upgrade, origin } = request.headers
   if (upgrade === undefined || !upgrade.toLowerCase().includes('websocket')) return
-  if (origin !== undefined && (allowed === undefined ? isSameOrigin(origin, request.host) : allowed.includes(origin))) return
+  if (origin !== undefined && (allowed === undefined ? isSameOrigin(origin, request) : allowed.includes(origin))) return
   throw new CsrfError('Origin is not allowed', { hint: `the origin is ${origin ?? 'not given'}` })
 }
 
-// Of the scheme the server knows nothing behind a proxy that ends TLS.
-function isSameOrigin (origin: string, host: string): boolean {
-  return origin === `https://${host}` || origin === `http://${host}`
+// Behind a proxy that ends TLS, and without `trustProxy`, a server takes https for http, but never http for https.
+function isSameOrigin (origin: string, { host, protocol }: FastifyRequest): boolean {
+  return origin === `https://${host}` || (protocol === 'http' && origin === `http://${host}`)
 }

@@ -18,19 +18,34 @@ export interface Route {
   preParsing?: unknown
   preValidation?: unknown
   preHandler?: unknown
+  preSerialization?: unknown
+  onSend?: unknown
+  onResponse?: unknown
+  onError?: unknown
+  onTimeout?: unknown
+  onRequestAbort?: unknown
   /** What @fastify/websocket adds. */
   websocket?: unknown
   wsHandler?: unknown
 }
 
 const HOOKS = ['onRequest', 'preParsing', 'preValidation', 'preHandler'] as const
+// What runs after the handler, or beside it, keeps nobody out.
+const OTHER_HOOKS = ['preSerialization', 'onSend', 'onResponse', 'onError', 'onTimeout', 'onRequestAbort'] as const
 
 const descriptions = new WeakMap<object, GuardDescription>()
+const makers = new WeakSet<object>()
 
 /** Makes a guard known, so that it is recognised among the hooks of a route or a scope. */
 export function describeGuard<Guard extends object> (guard: Guard, description: GuardDescription): Guard {
   descriptions.set(guard, description)
   return guard
+}
+
+/** Makes it known that a function makes guards, so that it is not taken for one. */
+export function describeMaker<Maker extends object> (maker: Maker): Maker {
+  makers.add(maker)
+  return maker
 }
 
 const scopesOfRoutes = new WeakMap<object, FastifyInstance>()
@@ -46,10 +61,10 @@ const guardsOfScopes = new WeakMap<object, GuardDescription[]>()
 export function watchRoutes (scope: FastifyInstance, declared: (route: Route) => void, ready: (routes: readonly Route[]) => void): void {
   const addHook = scope.addHook as (this: FastifyInstance, name: string, hook: unknown) => FastifyInstance
   function addHookAndNote (this: FastifyInstance, name: string, hook: unknown): FastifyInstance {
-    const added = addHook.call(this, name, hook)
-    const guards = HOOKS.some((known) => known === name) ? describe([hook]) : []
+    assertHookFits(name, hook, 'a scope')
+    const guards = describe([hook])
     if (guards.length > 0) guardsOfScopes.set(this, [...guardsOfScopes.get(this) ?? [], ...guards])
-    return added
+    return addHook.call(this, name, hook)
   }
   // The children inherit it.
   scope.addHook = addHookAndNote as FastifyInstance['addHook']
@@ -90,8 +105,22 @@ export function needsCsrfValue ({ cookieCsrfProtect, csrfMethods }: Settings, me
 
 /** @throws {JwtUsageError} for a route whose own guards cannot work there, or would be unsafe. */
 export function assertGuardsFit (route: Route): void {
+  for (const name of [...HOOKS, ...OTHER_HOOKS]) {
+    for (const hook of [route[name]].flat()) assertHookFits(name, hook, nameOf(route))
+  }
   assertBodyIsThere(route)
   assertOriginsAreNamed(route)
+}
+
+function assertHookFits (name: string, hook: unknown, where: string): void {
+  if (typeof hook !== 'function') return
+  if (makers.has(hook)) throw new JwtUsageError(`The ${name} hook of ${where} is jwtRequired itself; call it: ${name}: app.jwtRequired()`)
+  if (!descriptions.has(hook) || HOOKS.some((known) => known === name)) return
+  throw new JwtUsageError(`The guard of ${where} is an ${name} hook, which keeps nobody out; use it as onRequest, preParsing, preValidation or preHandler`)
+}
+
+function nameOf (route: Route): string {
+  return `${[route.method].flat().join(', ')} ${route.url}`
 }
 
 // A hook that runs before the body is parsed cannot look for a token in it.
@@ -100,8 +129,8 @@ function assertBodyIsThere (route: Route): void {
     const guards = describe([route[hook]].flat())
     if (!guards.some(({ settings, rule }) => readsBody(settings, rule.locations))) continue
     throw new JwtUsageError(
-      `The ${hook} guard of ${[route.method].flat().join(', ')} ${route.url} reads the body, which is not parsed yet there; ` +
-      'use it as a preValidation or preHandler hook'
+      `The ${hook} guard of ${nameOf(route)} reads the body, which is not parsed yet there; ` +
+      'use it as a preValidation or preHandler hook, or give it other locations'
     )
   }
 }

@@ -227,6 +227,13 @@ t.test('a loader that sends the answer itself returns the reply, or nothing', as
   t.match(await answer(t, (_error, _request, reply) => { setImmediate(() => { reply.code(403).send('own') }); return reply }), own)
   t.match(await answer(t, (_error, _request, reply) => { reply.hijack(); reply.raw.writeHead(403).end('own'); return reply }), own)
   t.match(await answer(t, (_error, _request, reply) => reply.redirect('/login', 303)), { status: 303 })
+  t.match(await answer(t, (_error, _request, reply) => reply.redirect('/login')), { status: 302 })
+  t.match(await answer(t, async (_error, _request, reply) => reply.redirect('/login')), { status: 302 })
+})
+
+t.test('a loader finds the status of the error on the reply, and what it returns has it, be it an error', async (t) => {
+  t.match(await answer(t, (_error, _request, reply) => `${reply.statusCode}`), { status: 401, body: '401' })
+  t.match(await answer(t, () => new Error('in other words')), { status: 401, body: /in other words/ })
 })
 
 t.test('a loader that throws or rejects is a 500 or the status of its error, without the challenge, and lets nobody in', async (t) => {
@@ -236,6 +243,10 @@ t.test('a loader that throws or rejects is a 500 or the status of its error, wit
     [undefined, 500, 'A loader threw something that is no Error'],
     [null, 500, 'A loader threw something that is no Error'],
     ['text', 500, 'A loader threw something that is no Error'],
+    [{ statusCode: 403, message: 'no' }, 403, 'A loader threw something that is no Error'],
+    [{ statusCode: 200 }, 500, 'A loader threw something that is no Error'],
+    [{ statusCode: 600 }, 500, 'A loader threw something that is no Error'],
+    [{ statusCode: '403' }, 500, 'A loader threw something that is no Error'],
   ]
   for (const [thrown, status, message] of failures) {
     for (const fail of [() => { throw thrown }, async () => { throw thrown }, async () => { await new Promise(setImmediate); throw thrown }]) {

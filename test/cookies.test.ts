@@ -1,7 +1,7 @@
 import cookie, { type FastifyCookieOptions } from '@fastify/cookie'
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import t, { type Test } from 'tap'
-import jwtExtended, { type JwtExtendedOptions, type SetCookiesOptions, type UnsetCookiesOptions } from '../index.js'
+import jwtExtended, { memoryStore, type JwtExtendedOptions, type SetCookiesOptions, type UnsetCookiesOptions } from '../index.js'
 import { buildApp, registrationError, SECRET } from './support/app.js'
 import { forge } from './support/forge.js'
 
@@ -578,4 +578,22 @@ t.test('a refresh guard reads the refresh cookie, and only that', async (t) => {
   const token = await app.createRefreshToken('ada')
   t.same((await app.inject({ url: '/', headers: { cookie: `refresh_token_cookie=${token}` } })).json(), { who: 'ada' })
   t.same((await app.inject({ url: '/', headers: { cookie: `access_token_cookie=${token}` } })).json(), { msg: 'Missing cookie "refresh_token_cookie"' })
+})
+
+t.test('the cookies of a pair are set both or not at all', async (t) => {
+  const app = await buildApp(t, { secretKey: SECRET, store: memoryStore(), tokenLocation: 'cookies' })
+  app.get('/', async (_request, reply) => {
+    const pair = await app.createTokenPair('ada')
+    return reply.setTokenCookies({ ...pair, refreshToken: `${pair.refreshToken}${'x'.repeat(4000)}` })
+  })
+  const response = await app.inject('/')
+  t.equal(response.statusCode, 500)
+  t.equal(response.headers['set-cookie'], undefined)
+  t.equal(response.headers['cache-control'], undefined)
+})
+
+t.test('a promise of a token is no token, and the error says what is missing', async (t) => {
+  const app = await buildApp(t)
+  app.get('/', async (_request, reply) => reply.setAccessCookies(app.createAccessToken('ada') as never))
+  t.match((await app.inject('/')).json(), { statusCode: 500, message: 'A token cookie needs a token, not the promise of one: await createAccessToken(…)' })
 })

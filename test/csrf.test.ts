@@ -175,6 +175,9 @@ t.test('decodeToken compares a value that it is given', async (t) => {
   for (const wrong of ['', 'another', csrfValue.toUpperCase(), `${csrfValue} `]) {
     await t.rejects(app.decodeToken(token, { csrfValue: wrong }), { code: 'FST_JWT_EXT_CSRF', statusCode: 401, message: 'CSRF double submit tokens do not match' })
   }
+  for (const csrfToken of [token, 'no token at all']) {
+    await t.rejects(app.decodeToken(csrfToken, { csrfValue: undefined }), { code: 'FST_JWT_EXT_CSRF', message: 'Missing CSRF token' }, 'what the client left out')
+  }
   await t.rejects(app.decodeToken(forge({ sub: 'ada' }), { csrfValue: 'x' }), { code: 'FST_JWT_EXT_INVALID_TOKEN', message: 'Missing claim: csrf' })
   await t.rejects(app.decodeToken(forge({ sub: 'ada', csrf: 'x', exp: 1 }), { csrfValue: 'y' }), { code: 'FST_JWT_EXT_CSRF' })
   await t.rejects(app.decodeToken(forge({ sub: 'ada', csrf: 'x', exp: 1 }), { csrfValue: 'x' }), { code: 'FST_JWT_EXT_EXPIRED' })

@@ -206,6 +206,37 @@ t.test('the check of declarations reaches the scopes inside, and lets strangers\
   t.doesNotThrow(() => { assertGuardsFit({ method: 'GET', url: '/', onRequest: undefined, preParsing: [() => {}, undefined, 'x'] }) })
 })
 
+t.test('a guard on a hook that keeps nobody out cannot be declared, nor what makes guards on any', async (t) => {
+  const app = await buildApp(t)
+  const guard = app.jwtRequired() as never
+  for (const hook of ['preSerialization', 'onSend', 'onResponse', 'onError', 'onTimeout', 'onRequestAbort'] as const) {
+    const message = new RegExp(`is an ${hook} hook, which keeps nobody out; use it as onRequest, preParsing, preValidation or preHandler$`)
+    t.throws(() => app.get(`/${hook}`, { [hook]: guard }, async () => 'in'), { code: 'FST_JWT_EXT_USAGE', message })
+    t.throws(() => app.get(`/${hook}`, { [hook]: [() => {}, guard] }, async () => 'in'), { message })
+    t.throws(() => app.addHook(hook as 'onRequest', guard), { message })
+  }
+  for (const hook of ['onRequest', 'preHandler', 'onSend'] as const) {
+    const message = new RegExp(`is jwtRequired itself; call it: ${hook}: app\\.jwtRequired\\(\\)$`)
+    t.throws(() => app.get(`/${hook}`, { [hook]: app.jwtRequired as never }, async () => 'in'), { code: 'FST_JWT_EXT_USAGE', message })
+    t.throws(() => app.addHook(hook as 'onRequest', app.jwtRequired as never), { message })
+  }
+  app.addHook('onSend', async () => {})
+  t.throws(() => app.addHook('onRequest', null as never), { code: 'FST_ERR_HOOK_INVALID_HANDLER' })
+  app.get('/', { onRequest: app.jwtRequired() }, async () => 'in')
+  t.equal((await app.inject('/')).statusCode, 401)
+})
+
+t.test('a guard that is called by hand says what to call instead', async (t) => {
+  const app = await buildApp(t)
+  const guard = app.jwtRequired() as unknown as (...args: unknown[]) => unknown
+  app.get('/', { onRequest: async (request, reply) => { await guard(request, reply) } }, async () => 'in')
+  app.get('/alone', { onRequest: async (request) => { await guard(request) } }, async () => 'in')
+  for (const url of ['/', '/alone']) {
+    const response = await app.inject({ url, headers: bearer(await app.createAccessToken('ada')) })
+    t.match(response.json(), { statusCode: 500, message: /in a hook of your own: await request\.verifyJwt\(rule\)$/ })
+  }
+})
+
 t.test('a guard that was declared past the check still answers a clear 500', async (t) => {
   const app = await buildApp(t, { secretKey: SECRET, tokenLocation: 'json' })
   const guard = app.jwtRequired()

@@ -172,6 +172,7 @@ t.test('a loader whose answer can only be waited for by a callback is waited for
     { tokenInBlocklistLoader: () => later(true) as never },
     { tokenVerificationLoader: () => later(false) as never },
     { userLookupLoader: () => later(null) as never },
+    { userLookupLoader: () => Object.assign(() => {}, later(undefined)) as never },
   ]
   for (const options of rows) {
     const { status } = await judge(t, options, {}, token)

@@ -1,3 +1,6 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import Fastify, { type FastifyRequest } from 'fastify'
 import t from 'tap'
 import jwtExtended, { JwtError, type JwtFailure } from '../index.js'
@@ -175,4 +178,22 @@ t.test('a manager is made of options alone, and refuses those that cannot work',
   t.match(await manager.decodeToken(await manager.createAccessToken('ada')), { sub: 'ada' })
   t.throws(() => createManager({ secretKey: '' }), { code: 'FST_JWT_EXT_USAGE' })
   t.throws(() => createManager(undefined), { code: 'FST_JWT_EXT_USAGE' })
+})
+
+t.test('rules that clients make are not kept for ever', async (t) => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const app = await buildApp(t)
+  app.get<{ Params: { id: string } }>('/:id', async (request) => { await request.verifyJwt({ scopes: `project:${request.params.id}` }) })
+  const visit = async (from: number, count: number): Promise<number> => {
+    let refused = 0
+    for (let i = from; i < from + count; i++) if ((await app.inject(`/${i}`)).statusCode === 401) refused++
+    t.equal(refused, count)
+    await sleep(50)
+    collect()
+    return process.memoryUsage().heapUsed / 2 ** 20
+  }
+  const before = await visit(0, 1500)
+  const growth = await visit(1500, 6000) - before
+  t.ok(growth < 12, `${growth.toFixed(1)} MiB`)
 })

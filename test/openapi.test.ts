@@ -152,14 +152,6 @@ t.test("a scope's guard is seen by a transform of one's own, too", async (t) => 
   t.strictSame((await documentOf(app)).paths['/']!['get']!.security, [{ bearerAuth: ['orders'] }])
 })
 
-t.test('hooks are added as ever, and a guard where it guards nothing is none', async (t) => {
-  const app = await buildDocumented(t)
-  t.throws(() => { app.addHook('onRequest', null as never) }, { code: 'FST_ERR_HOOK_INVALID_HANDLER' })
-  t.equal(app.addHook('onTimeout', app.jwtRequired() as never), app)
-  app.get('/', async () => 'in')
-  t.equal((await documentOf(app)).paths['/']!['get']!.security, undefined)
-})
-
 t.test('only the guards of a configuration that asks for it are described', async (t) => {
   const app = await buildDocumented(t)
   await app.register(jwtExtended, { secretKey: SECRET, namespace: 'quiet' })

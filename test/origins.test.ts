@@ -104,6 +104,16 @@ t.test('behind a trusted proxy the host is the one that the browser asked', asyn
   }
 })
 
+t.test('a page of http is of the same origin only where the server may be one of http', async (t) => {
+  for (const [proto, origin, status] of [['https', 'http', 401], ['https', 'https', 200], ['http', 'http', 200], ['http', 'https', 200]] as const) {
+    const app = await buildApp(t, COOKIES, { trustProxy: true })
+    app.get('/', { onRequest: app.jwtRequired() }, async () => 'in')
+    const cookie = `access_token_cookie=${await app.createAccessToken('ada')}`
+    const response = await app.inject({ url: '/', headers: { ...UPGRADE, cookie, host: 'app.example', 'x-forwarded-proto': proto, origin: `${origin}://app.example` } })
+    t.equal(response.statusCode, status, `${origin} on ${proto}`)
+  }
+})
+
 t.test('a refusal is logged with the origin, and worded by its loader', async (t) => {
   const lines: string[] = []
   const app = await buildApp(t, { ...COOKIES, unauthorizedLoader: (error) => ({ code: error.code }) }, { logger: { stream: { write: (line: string) => { lines.push(line) } } } })

@@ -1,4 +1,4 @@
-import type { JsonWebKey } from 'node:crypto'
+import type { webcrypto } from 'node:crypto'
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction, RequestPayload } from 'fastify'
 import type { DeepReadonly, JwtAlgorithm, JwtHeader, JwtIdentity, JwtPayload } from './claims.js'
 import type {
@@ -30,7 +30,7 @@ export interface VerifiedJwt {
 }
 
 /** A public key as `jwks` publishes it (RFC 7517 §4). */
-export interface PublicJwk extends JsonWebKey {
+export interface PublicJwk extends webcrypto.JsonWebKey {
   /** Its SHA-256 thumbprint (RFC 7638), which our tokens name it by. */
   kid: string
   alg: JwtAlgorithm

@@ -1,5 +1,5 @@
 import type { Buffer } from 'node:buffer'
-import type { JsonWebKey, KeyObject } from 'node:crypto'
+import type { KeyObject, webcrypto } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type {
   AsymmetricAlgorithm, DeepReadonly, JwtAlgorithm, JwtHeader, JwtIdentity, JwtPayload, JwtUser, TokenLocation
@@ -14,8 +14,11 @@ export type Duration = number | string
 /** An HMAC secret: its UTF-8 text or its bytes. */
 export type Secret = string | Buffer
 
+/** A JSON Web Key (RFC 7517), as `KeyObject.export` and `JSON.parse` give it. */
+export type Jwk = webcrypto.JsonWebKey | { kty: string, [member: string]: unknown }
+
 /** An asymmetric key: PEM text, PEM or DER bytes, a `KeyObject`, a JWK, or an encrypted key with its passphrase. */
-export type AsymmetricKey = string | Buffer | KeyObject | JsonWebKey | { key: string | Buffer, passphrase: string }
+export type AsymmetricKey = string | Buffer | KeyObject | Jwk | { key: string | Buffer, passphrase: string }
 
 /** What a key loader may return. */
 export type LoadedKey = Secret | AsymmetricKey
