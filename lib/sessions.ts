@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { DeepReadonly, JwtIdentity, JwtPayload } from '../types/claims.js'
+import type { DeepReadonly, JwtIdentity, TokenPayload } from '../types/claims.js'
 import type { RotationResult } from '../types/store.js'
 import type { CreateTokenPairOptions, JwtSessionMethods, RefreshTokensOptions, TokenPair } from '../types/sessions.js'
 import { isPromise } from './awaitable.js'
@@ -20,7 +20,9 @@ export interface Sessions extends JwtSessionMethods {
    *
    * @param user who the issuing loaders are told of, where that is more than the identity claim
    */
-  rotate (payload: DeepReadonly<JwtPayload>, options: RefreshTokensOptions | undefined, user: unknown): Promise<TokenPair>
+  rotate (payload: DeepReadonly<TokenPayload>, options: RefreshTokensOptions | undefined, user: unknown): Promise<TokenPair>
+  /** A payload may come from the application, or from a request's state. */
+  revokeToken (token: string | object): Promise<void>
 }
 
 const LONGEST_LABEL = 200
@@ -61,7 +63,7 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
     emit({ type: 'identity_revoked', identity })
   }
 
-  async function rotate (payload: DeepReadonly<JwtPayload>, options: RefreshTokensOptions = {}, user?: unknown): Promise<TokenPair> {
+  async function rotate (payload: DeepReadonly<TokenPayload>, options: RefreshTokensOptions = {}, user?: unknown): Promise<TokenPair> {
     assertKnownNames(options, ['additionalClaims'], 'refreshTokens')
     // What somebody else calls a refresh token's session is none of ours.
     if (issuerOf(settings.issuers, payload) !== undefined) throw new WrongTokenError('Only refresh tokens are allowed', { jwtPayload: payload })
@@ -115,7 +117,7 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
     },
 
     async revokeToken (token) {
-      const payload = typeof token === 'string' ? (await codec.verify(token, Date.now())).payload : token
+      const payload = typeof token === 'string' ? (await codec.verify(token, Date.now())).payload : token as DeepReadonly<TokenPayload>
       if (typeof payload !== 'object' || payload === null) throw new JwtUsageError('revokeToken takes a token or its payload')
       const issuer = issuerOf(settings.issuers, payload)
       const identity = nameIdentity(payload[issuer?.identityClaim ?? identityClaim])
