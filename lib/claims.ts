@@ -1,4 +1,4 @@
-import type { DeepReadonly, JwtHeader, JwtPayload } from '../types/claims.js'
+import type { DeepReadonly, JwtHeader, JwtPayload, TokenPayload } from '../types/claims.js'
 import { JwtDecodeError } from './errors.js'
 import type { Settings } from './settings.js'
 
@@ -39,13 +39,21 @@ export function createClaimsPolicy (settings: ClaimsSettings): ClaimsPolicy {
   }
 }
 
+/**
+ * A payload on its way out, by the type that the application has declared. That it holds what that says is the
+ * application's word: in here nothing may rely on it.
+ */
+export function asDeclared (payload: DeepReadonly<TokenPayload>): DeepReadonly<JwtPayload> {
+  return payload as unknown as DeepReadonly<JwtPayload>
+}
+
 /** Whether a token is not valid yet by the clock of now; for one whose claims were judged before. */
-export function isTooEarly (payload: DeepReadonly<JwtPayload>, now: number, leeway: number): boolean {
+export function isTooEarly (payload: DeepReadonly<TokenPayload>, now: number, leeway: number): boolean {
   return payload.nbf !== undefined && payload.nbf * 1000 > now + leeway * 1000
 }
 
 /** Whether a token has expired. A time equal to now has (RFC 7519 §4.1.4). */
-export function isExpired (payload: DeepReadonly<JwtPayload>, now: number, leeway: number): boolean {
+export function isExpired (payload: DeepReadonly<TokenPayload>, now: number, leeway: number): boolean {
   return payload.exp !== undefined && payload.exp * 1000 <= now - leeway * 1000
 }
 

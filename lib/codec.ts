@@ -1,6 +1,6 @@
-import type { DeepReadonly, JwtAlgorithm, JwtHeader, JwtPayload } from '../types/claims.js'
+import type { DeepReadonly, JwtAlgorithm, JwtHeader, TokenPayload } from '../types/claims.js'
 import { isPromise } from './awaitable.js'
-import { createClaimsPolicy, isExpired, isTooEarly, judgeHeader, type ClaimsPolicy } from './claims.js'
+import { asDeclared, createClaimsPolicy, isExpired, isTooEarly, judgeHeader, type ClaimsPolicy } from './claims.js'
 import { addToken, JwtDecodeError, JwtUsageError } from './errors.js'
 import { createIssuerKeys, type IssuerKeys } from './issuer-keys.js'
 import { readLoadedSigningKey, readLoadedVerifyingKey, type Keyring } from './keyring.js'
@@ -12,7 +12,7 @@ import { createVerifiedTokens } from './verified-tokens.js'
 /** A token whose signature and claims, all but its expiry, were found good. Frozen, all the way down. */
 export interface VerifiedToken {
   readonly header: DeepReadonly<JwtHeader>
-  readonly payload: DeepReadonly<JwtPayload>
+  readonly payload: DeepReadonly<TokenPayload>
   readonly identity: unknown
   /** Whether somebody else issued it: its `sid`, `gen` and `epoch` are not ours. */
   readonly isForeign: boolean
@@ -49,7 +49,7 @@ interface CachedToken extends VerifiedToken {
 
 interface FrozenToken {
   readonly header: DeepReadonly<JwtHeader>
-  readonly payload: DeepReadonly<JwtPayload>
+  readonly payload: DeepReadonly<TokenPayload>
 }
 
 /** Makes the codec of a configuration: one signer and one synchronous verifier per key, and the verified tokens. */
@@ -137,7 +137,7 @@ export function createCodec (settings: Settings, keyring: Keyring): Codec {
     // No loader is asked about a token that no key could save.
     if (!decodeAlgorithms.includes(sent.header.alg as JwtAlgorithm)) throw refusal('FAST_JWT_INVALID_ALGORITHM', token)
     const frozen = cached?.sent ?? { header: deepFreeze(sent.header), payload: deepFreeze(sent.payload) }
-    const loaded = decodeKeyLoader!(frozen.header, frozen.payload)
+    const loaded = decodeKeyLoader!(frozen.header, asDeclared(frozen.payload))
     return isPromise(loaded)
       ? Promise.resolve(loaded).then((key) => verifyBy([verifierOf(key)], own, token, now, cached, frozen))
       : verifyBy([verifierOf(loaded)], own, token, now, cached, frozen)
@@ -154,11 +154,11 @@ export function createCodec (settings: Settings, keyring: Keyring): Codec {
       settled = settleHeader(verifier, token, header)
       origin.judgeClaims(payload, now)
     } catch (error) {
-      throw addToken(error as JwtDecodeError, deepFreeze(header), deepFreeze(payload as JwtPayload))
+      throw addToken(error as JwtDecodeError, deepFreeze(header), deepFreeze(payload))
     }
     const verified: CachedToken = {
       header: settled,
-      payload: deepFreeze(payload as JwtPayload),
+      payload: deepFreeze(payload),
       identity: payload[origin.identityClaim],
       isForeign: origin.isForeign,
       text: token,

@@ -1,6 +1,6 @@
 import { stringifySetCookie, type SerializeOptions } from 'cookie'
 import type { FastifyReply } from 'fastify'
-import type { JwtPayload, TokenType } from '../types/claims.js'
+import type { TokenPayload, TokenType } from '../types/claims.js'
 import type { SetCookiesOptions, UnsetCookiesOptions } from '../types/options.js'
 import { isPromise } from './awaitable.js'
 import type { Codec } from './codec.js'
@@ -68,7 +68,7 @@ export function createCookieWriter (settings: Settings, codec: Codec): CookieWri
   }
 
   // The application made the token: one that cannot be read is its mistake, and none of the client's.
-  function decode (token: string): JwtPayload {
+  function decode (token: string): TokenPayload {
     try {
       return codec.decode(token).payload
     } catch (cause) {

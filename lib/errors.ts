@@ -1,5 +1,5 @@
 import createError from '@fastify/error'
-import type { DeepReadonly, JwtHeader, JwtPayload } from '../types/claims.js'
+import type { DeepReadonly, JwtHeader, JwtPayload, TokenPayload } from '../types/claims.js'
 import type { JwtFailure } from '../types/failure.js'
 
 /** Whose statuses an answer carries: Flask-JWT-Extended's or RFC 6750's. */
@@ -13,7 +13,8 @@ export type AnswerLoaderName =
 /** What an error may be given about the token it refuses. */
 export interface ErrorContext {
   jwtHeader?: DeepReadonly<JwtHeader>
-  jwtPayload?: DeepReadonly<JwtPayload>
+  /** As it was handed out, or as it came: what is refused may hold other claims than were declared. */
+  jwtPayload?: DeepReadonly<JwtPayload> | DeepReadonly<TokenPayload>
   /** A word for the log that the client does not get. */
   hint?: string
   /** The session of a token that came by cookie has ended: its cookies are good for nothing any more. */
@@ -198,7 +199,7 @@ export function messageOf (thrown: unknown): string {
 }
 
 /** Tells an error which verified token it is about. */
-export function addToken<E extends JwtError> (error: E, jwtHeader: DeepReadonly<JwtHeader>, jwtPayload: DeepReadonly<JwtPayload>): E {
+export function addToken<E extends JwtError> (error: E, jwtHeader: DeepReadonly<JwtHeader>, jwtPayload: DeepReadonly<TokenPayload>): E {
   defineHidden(error, 'jwtHeader', jwtHeader)
   defineHidden(error, 'jwtPayload', jwtPayload)
   return error

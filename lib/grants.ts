@@ -1,10 +1,10 @@
-import type { DeepReadonly, JwtHeader, JwtPayload } from '../types/claims.js'
+import type { DeepReadonly, JwtHeader, TokenPayload } from '../types/claims.js'
 import { InsufficientScopeError } from './errors.js'
 
 /** The verified token whose grants are looked at. */
 export interface GrantedToken {
   readonly jwtHeader: DeepReadonly<JwtHeader>
-  readonly jwtPayload: DeepReadonly<JwtPayload>
+  readonly jwtPayload: DeepReadonly<TokenPayload>
 }
 
 /** @throws {InsufficientScopeError} where the token does not grant what is needed. */

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { types } from 'node:util'
-import type { JwtHeader, JwtIdentity, JwtPayload, TokenType } from '../types/claims.js'
+import type { JwtHeader, JwtIdentity, TokenPayload, TokenType } from '../types/claims.js'
 import type { CreateAccessTokenOptions, CreateRefreshTokenOptions, CreateTokenOptions } from '../types/options.js'
 import { isPromise } from './awaitable.js'
 import type { Codec } from './codec.js'
@@ -65,7 +65,7 @@ export function createIssuer (settings: Settings, codec: Codec, ask: AskStore | 
     const loadedHeaders = additionalHeadersLoader === undefined ? undefined : (await additionalHeadersLoader(identity) ?? null)
 
     const now = Math.floor(Date.now() / 1000)
-    const claims: JwtPayload = {
+    const claims: TokenPayload = {
       fresh: readFresh(options.fresh, now), iat: now, jti: randomUUID(), type, [settings.identityClaim]: subject,
     }
     if (settings.encodeNbf) claims.nbf = now
@@ -85,7 +85,7 @@ export function createIssuer (settings: Settings, codec: Codec, ask: AskStore | 
   }
 
   function bind (
-    claims: JwtPayload, type: string, binding: SessionBinding, subject: unknown, ...sources: readonly unknown[]
+    claims: TokenPayload, type: string, binding: SessionBinding, subject: unknown, ...sources: readonly unknown[]
   ): void {
     // `fresh` is what this login or refresh says it is: a loader does not know which of them asks.
     const own = ['exp', 'jti', 'fresh', 'sid', 'gen', 'epoch', settings.identityClaim]
@@ -99,7 +99,7 @@ export function createIssuer (settings: Settings, codec: Codec, ask: AskStore | 
   // Two tokens of one second are told apart by what the store counts, not by clocks. A store that fails is no reason
   // to issue nothing: without the claim, the token's `iat` decides, and doubt is against it. But a token that the store
   // must be told of could come back to life when the store has forgotten that it was revoked.
-  async function markEpoch (claims: JwtPayload, ask: AskStore): Promise<void> {
+  async function markEpoch (claims: TokenPayload, ask: AskStore): Promise<void> {
     const taken = ['sid', 'gen', 'epoch'].find((name) => claims[name] !== undefined)
     if (taken !== undefined) throw new JwtUsageError(`additional claims must not contain '${taken}': it belongs to sessions`)
     const identity = nameIdentity(claims[settings.identityClaim])
@@ -170,7 +170,7 @@ const TIMES = ['exp', 'nbf', 'iat'] as const
 // Whoever counts milliseconds is there since 2001; seconds come there in thirty thousand years.
 const MILLISECONDS = 1e12
 
-function assertClaims (claims: JwtPayload, type: string, settings: Settings): void {
+function assertClaims (claims: TokenPayload, type: string, settings: Settings): void {
   const own = settings.tokenTypes.get(type)
   const claimed: unknown = claims.type
   if (typeof claimed !== 'string') throw new JwtUsageError("The claim 'type' must be a string")

@@ -1,8 +1,8 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { DeepReadonly, JwtHeader, JwtPayload, TokenLocation } from '../types/claims.js'
+import type { DeepReadonly, JwtHeader, TokenLocation, TokenPayload } from '../types/claims.js'
 import type { TokenPredicate } from '../types/options.js'
 import { isPromise } from './awaitable.js'
-import { isExpired } from './claims.js'
+import { asDeclared, isExpired } from './claims.js'
 import type { Codec, VerifiedToken } from './codec.js'
 import { isSameCsrfValue } from './csrf.js'
 import {
@@ -21,7 +21,7 @@ import { keepEpochFor, type AskStore } from './store-access.js'
 /** The token of a request that passed, or `null` where there was none to judge. */
 export type Verdict = {
   readonly jwtHeader: DeepReadonly<JwtHeader>
-  readonly jwtPayload: DeepReadonly<JwtPayload>
+  readonly jwtPayload: DeepReadonly<TokenPayload>
   readonly location: TokenLocation
 } | null
 
@@ -37,7 +37,7 @@ export interface Judge {
 class Case implements RequestState {
   user: unknown = null
   readonly jwtHeader: DeepReadonly<JwtHeader>
-  readonly jwtPayload: DeepReadonly<JwtPayload>
+  readonly jwtPayload: DeepReadonly<TokenPayload>
   readonly identity: unknown
   readonly isForeign: boolean
   constructor (
@@ -132,11 +132,11 @@ export function assertNotExpired (token: VerifiedToken, now: number, leeway: num
   if (isExpired(token.payload, now, leeway)) throw new ExpiredTokenError(undefined, { ...contextOf(token), endedCookieSession })
 }
 
-function isSessionCookie (location: TokenLocation, payload: DeepReadonly<JwtPayload>, isForeign: boolean): boolean {
+function isSessionCookie (location: TokenLocation, payload: DeepReadonly<TokenPayload>, isForeign: boolean): boolean {
   return location === 'cookies' && payload.sid !== undefined && !isForeign
 }
 
-function contextOf ({ header, payload }: VerifiedToken): { jwtHeader: DeepReadonly<JwtHeader>, jwtPayload: DeepReadonly<JwtPayload> } {
+function contextOf ({ header, payload }: VerifiedToken): { jwtHeader: DeepReadonly<JwtHeader>, jwtPayload: DeepReadonly<TokenPayload> } {
   return { jwtHeader: header, jwtPayload: payload }
 }
 
@@ -237,7 +237,7 @@ function askPredicate (loader: TokenPredicate, name: string, pass: boolean, refu
     throw new JwtUsageError(`${name} must return true or false, not ${answer === null ? 'null' : typeof answer}`)
   }
   return function askLoader (entry) {
-    const answer = loader(entry.jwtHeader, entry.jwtPayload, entry.request)
+    const answer = loader(entry.jwtHeader, asDeclared(entry.jwtPayload), entry.request)
     return isPromise(answer) ? Promise.resolve(answer).then((value) => settle(entry, value)) : settle(entry, answer)
   }
 }
@@ -248,7 +248,7 @@ function loadUser (loader: NonNullable<Settings['userLookupLoader']>): Check {
     entry.user = user
   }
   return function askLoader (entry) {
-    const user = loader(entry.jwtHeader, entry.jwtPayload, entry.request)
+    const user = loader(entry.jwtHeader, asDeclared(entry.jwtPayload), entry.request)
     return isPromise(user) ? Promise.resolve(user).then((value) => settle(entry, value)) : settle(entry, user)
   }
 }

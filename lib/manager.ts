@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache'
 import type { JwtManager } from '../types/manager.js'
 import type { JwtSessionMethods } from '../types/sessions.js'
 import { createAnswer } from './answer.js'
+import { asDeclared } from './claims.js'
 import { createCodec } from './codec.js'
 import { createCookieWriter, type CookieWriter } from './cookies.js'
 import { applyProfile, CsrfError, isRefusal, JwtDecodeError, JwtUsageError } from './errors.js'
@@ -77,7 +78,7 @@ export function createManager (options: unknown): { namespace: string | undefine
     async verifyJwt (request, rule) {
       try {
         const verdict = await judgeOf(readRule(rule, settings)).judge(request, undefined)
-        return verdict && { jwtHeader: verdict.jwtHeader, jwtPayload: verdict.jwtPayload }
+        return verdict && { jwtHeader: verdict.jwtHeader, jwtPayload: asDeclared(verdict.jwtPayload) }
       } catch (error) {
         throw dress(error)
       }
@@ -97,7 +98,7 @@ export function createManager (options: unknown): { namespace: string | undefine
         const verified = await codec.verify(token, now)
         if (csrfValue !== undefined) assertCsrf(verified, csrfValue)
         if (!allowExpired) assertNotExpired(verified, now, settings.decodeLeeway)
-        return verified.payload
+        return asDeclared(verified.payload)
       } catch (error) {
         throw dress(error)
       }
@@ -112,7 +113,8 @@ export function createManager (options: unknown): { namespace: string | undefine
     },
 
     async getJti (token) {
-      return (await manager.decodeToken(token)).jti ?? null
+      const { jti }: { readonly jti?: unknown } = await manager.decodeToken(token)
+      return typeof jti === 'string' ? jti : null
     },
 
     async getCsrfToken (token) {

@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { DeepReadonly, JwtHeader, JwtPayload, TokenLocation } from '../types/claims.js'
+import type { DeepReadonly, JwtHeader, TokenLocation, TokenPayload } from '../types/claims.js'
 import type { RefreshTokensOptions, TokenPair } from '../types/sessions.js'
 import { JwtUsageError, NoAuthorizationError, RevokedTokenError } from './errors.js'
 import type { Sessions } from './sessions.js'
@@ -19,7 +19,7 @@ export interface Owner {
 /** What a guard found out about a request: one object, assigned when every check has passed. */
 export interface RequestState {
   readonly jwtHeader: DeepReadonly<JwtHeader>
-  readonly jwtPayload: DeepReadonly<JwtPayload>
+  readonly jwtPayload: DeepReadonly<TokenPayload>
   readonly location: TokenLocation | null
   readonly identity: unknown
   readonly user: unknown

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { DeepReadonly, JwtHeader, JwtIdentity, JwtPayload } from '../types/claims.js'
+import type { DeepReadonly, JwtHeader, JwtIdentity, TokenPayload } from '../types/claims.js'
 import type { RotationResult } from '../types/store.js'
 import type { CreateTokenPairOptions, JwtSessionMethods, RefreshTokensOptions, TokenPair } from '../types/sessions.js'
 import { isPromise } from './awaitable.js'
@@ -17,7 +17,7 @@ import { keepMarkFor, type AskStore } from './store-access.js'
 /** A refresh token that was verified. */
 export interface RefreshedToken {
   readonly jwtHeader: DeepReadonly<JwtHeader>
-  readonly jwtPayload: DeepReadonly<JwtPayload>
+  readonly jwtPayload: DeepReadonly<TokenPayload>
 }
 
 /** What a configuration with a store can do with sessions. */
@@ -28,6 +28,8 @@ export interface Sessions extends JwtSessionMethods {
    * @param user who the issuing loaders are told of, where that is more than the identity claim
    */
   rotate (token: RefreshedToken, options?: RefreshTokensOptions, user?: unknown): Promise<TokenPair>
+  /** A payload may come from the application, or from a request's state. */
+  revokeToken (token: string | object): Promise<void>
 }
 
 const LONGEST_LABEL = 200
@@ -125,7 +127,7 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
     },
 
     async revokeToken (token) {
-      const payload = typeof token === 'string' ? (await codec.verify(token, Date.now())).payload : token
+      const payload = typeof token === 'string' ? (await codec.verify(token, Date.now())).payload : token as DeepReadonly<TokenPayload>
       if (typeof payload !== 'object' || payload === null) throw new JwtUsageError('revokeToken takes a token or its payload')
       const issuer = issuerOf(settings.issuers, payload)
       const identity = nameIdentity(payload[issuer?.identityClaim ?? identityClaim])

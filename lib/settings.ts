@@ -34,7 +34,14 @@ function option<T> (kind: Kind<T>, fallback?: T): Option<T> {
 
 type Loader<Name extends keyof JwtExtendedOptions> = Kind<NonNullable<JwtExtendedOptions[Name]>>
 
-function loader<Name extends keyof JwtExtendedOptions> (_name: Name): Option<NonNullable<JwtExtendedOptions[Name]>> & { fallback: undefined } {
+// An interface, so that declarations name a loader by its option. Spelled out, it would have to name the types that the
+// application has merged into JwtTypes, and those need not be exported.
+interface LoaderOption<Name extends keyof JwtExtendedOptions> {
+  kind: Loader<Name>
+  fallback: undefined
+}
+
+function loader<Name extends keyof JwtExtendedOptions> (_name: Name): LoaderOption<Name> {
   return option(callback as Kind<unknown> as Loader<Name>)
 }
 

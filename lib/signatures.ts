@@ -1,12 +1,12 @@
 import { createDecoder, createSigner, createVerifier, type TokenValidationErrorCode } from 'fast-jwt'
 import { LRUCache } from 'lru-cache'
-import type { DeepReadonly, JwtAlgorithm, JwtHeader, JwtPayload } from '../types/claims.js'
+import type { DeepReadonly, JwtAlgorithm, JwtHeader, TokenPayload } from '../types/claims.js'
 import type { RawPayload } from './claims.js'
 import { JwtDecodeError, JwtUsageError } from './errors.js'
 import type { SigningKey, VerifyingKey } from './keyring.js'
 
 /** Makes the text of a token. */
-export type Sign = (claims: JwtPayload, headers: JwtHeader | undefined) => string
+export type Sign = (claims: TokenPayload, headers: JwtHeader | undefined) => string
 
 /** Checks the signature of a token, and that its algorithm is one that the key may serve: nothing else. */
 export type CheckSignature = (token: string) => { header: JwtHeader, payload: RawPayload }
@@ -25,7 +25,7 @@ export interface Verifier {
 /** A token as it reads, with nothing verified. */
 export interface UnverifiedToken {
   readonly header: JwtHeader
-  readonly payload: JwtPayload
+  readonly payload: TokenPayload
 }
 
 /** Why a token is refused, for each of fast-jwt's codes; `undefined` where only the application can be at fault. */

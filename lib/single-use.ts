@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import type { DeepReadonly, JwtHeader, JwtPayload } from '../types/claims.js'
+import type { DeepReadonly, JwtHeader, TokenPayload } from '../types/claims.js'
 import { isPromise } from './awaitable.js'
 import { JwtDecodeError, RevokedTokenError } from './errors.js'
 import { nameIdentity } from './identity.js'
@@ -11,7 +11,7 @@ export interface UsedToken {
   readonly request: FastifyRequest
   readonly identity: unknown
   readonly jwtHeader: DeepReadonly<JwtHeader>
-  readonly jwtPayload: DeepReadonly<JwtPayload>
+  readonly jwtPayload: DeepReadonly<TokenPayload>
 }
 
 /** Lets tokens of single-use types be used by one request each. */

@@ -1,4 +1,4 @@
-import type { DeepReadonly, JwtPayload } from '../types/claims.js'
+import type { DeepReadonly, TokenPayload } from '../types/claims.js'
 import type { TokenStore } from '../types/store.js'
 import { isPromise } from './awaitable.js'
 import { messageOf, StoreUnavailableError } from './errors.js'
@@ -58,7 +58,7 @@ const FOREVER = 100 * YEAR
  * For how many milliseconds a store must be told to keep the epoch on account of a token without a session. `undefined`
  * for one that dies within a year of its making: a store keeps each epoch for longer than that untold.
  */
-export function keepEpochFor ({ iat, exp }: DeepReadonly<JwtPayload>, leeway: number, now: number): number | undefined {
+export function keepEpochFor ({ iat, exp }: DeepReadonly<TokenPayload>, leeway: number, now: number): number | undefined {
   if (exp === undefined) return FOREVER
   const end = (exp + leeway) * 1000
   const isBrief = iat !== undefined && end - Math.min(iat * 1000, now) <= YEAR
@@ -69,7 +69,7 @@ export function keepEpochFor ({ iat, exp }: DeepReadonly<JwtPayload>, leeway: nu
 const CLOCK_MARGIN = 60_000
 
 /** For how many milliseconds a store must remember that a token is good for nothing any more. */
-export function keepMarkFor ({ exp }: DeepReadonly<JwtPayload>, leeway: number): number {
+export function keepMarkFor ({ exp }: DeepReadonly<TokenPayload>, leeway: number): number {
   const left = exp === undefined ? FOREVER : (exp + leeway) * 1000 - Date.now()
   return Math.max(Math.ceil(left), 0) + CLOCK_MARGIN
 }

@@ -80,7 +80,10 @@ export interface RegisteredClaims {
   epoch?: number
 }
 
-/** A token's payload: the registered claims and the application's own. */
+/** A token's payload, whatever `JwtTypes` says of it: the registered claims and any others. */
+export type TokenPayload = RegisteredClaims & { [claim: string]: unknown }
+
+/** A token's payload as the application declares it: the registered claims and the application's own. */
 export type JwtPayload = string extends keyof JwtClaims ? RegisteredClaims & JwtClaims : Omit<RegisteredClaims, keyof JwtClaims> & JwtClaims
 
 /** A header and a payload as they reach the application: frozen, all the way down. */

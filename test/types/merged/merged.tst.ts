@@ -1,6 +1,6 @@
 import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import jwtExtended, {
-  type DeepReadonly, type JwtExtendedOptions, type JwtIdentity, type JwtManager, type JwtPayload, type JwtUser
+  JwtDecodeError, type DeepReadonly, type JwtExtendedOptions, type JwtIdentity, type JwtManager, type JwtPayload, type JwtUser
 } from 'fastify-jwt-extended'
 import { describe, expect, test } from 'tstyche'
 
@@ -57,6 +57,12 @@ describe('with merged JwtTypes', () => {
     expect(app.createAccessToken).type.not.toBeCallableWith(ada, { additionalClaims: { role: 'owner' } })
     expect(app.createAccessToken).type.not.toBeCallableWith(ada, { additionalClaims: { rank: 1 } })
     expect(app.decodeToken('token')).type.toBe<Promise<DeepReadonly<JwtPayload>>>()
+  })
+
+  test('an error takes a payload as it is handed out, and a refused one as it came', () => {
+    expect(JwtDecodeError).type.toBeConstructableWith('The token is refused', { jwtPayload: request.jwt })
+    expect(JwtDecodeError).type.toBeConstructableWith('The token is refused', { jwtPayload: { role: 'owner' } })
+    expect(JwtDecodeError).type.not.toBeConstructableWith('The token is refused', { jwtPayload: { exp: 'tomorrow' } })
   })
 
   test('the identity claim stays text', () => {
