@@ -337,6 +337,28 @@ t.test('where secrets and public keys are both accepted, decodeKeyLoader may giv
   }
 })
 
+t.test('where secrets and public keys are both accepted, a key in base64 or hex from decodeKeyLoader is neither', async (t) => {
+  const { privateKey, publicKey } = rsaPair()
+  const issuer = await buildApp(t, { algorithm: 'RS256', privateKey })
+  const der = publicKey.export({ format: 'der', type: 'spki' })
+  const rows: [key: string | Buffer, message: string][] = [
+    [der.toString('base64'), "is a key in base64; give its bytes: Buffer.from(text, 'base64')"],
+    [Buffer.from(der.toString('base64')), "is a key in base64; give its bytes: Buffer.from(text, 'base64')"],
+    [der.toString('base64url'), "is a key in base64; give its bytes: Buffer.from(text, 'base64')"],
+    [der.toString('hex'), "is a key in hex; give its bytes: Buffer.from(text, 'hex')"],
+    ['{"keys":[]}', 'is the text of a JWK set'],
+  ]
+  for (const [key, message] of rows) {
+    const app = await buildApp(t, { algorithm: 'HS256', decodeAlgorithms: ['RS256'], decodeKeyLoader: () => key })
+    app.get('/', { preHandler: app.jwtRequired() }, async () => 'in')
+    for (const token of [forge({ sub: 'mallory' }, { alg: 'HS256' }, key), await issuer.createAccessToken('ada')]) {
+      const response = await app.inject({ url: '/', headers: bearer(token) })
+      t.equal(response.statusCode, 500)
+      t.match(response.json(), { code: 'FST_JWT_EXT_USAGE', message: `The key that decodeKeyLoader returned ${message}` })
+    }
+  }
+})
+
 t.test('a key that a loader should not have given is the application\'s fault: 500, and no token', async (t) => {
   const rsa = rsaPair()
   const small = rsaPair('', 1024)
@@ -350,6 +372,10 @@ t.test('a key that a loader should not have given is the application\'s fault: 5
     ['HS256', rsa.publicKey, 'must be a string or a Buffer, not a public KeyObject'],
     ['HS256', pem(rsa.publicKey), 'is or contains a public or private key'],
     ['HS256', JSON.stringify(rsa.publicKey.export({ format: 'jwk' })), 'is or contains a public or private key'],
+    ['HS256', rsa.publicKey.export({ format: 'der', type: 'spki' }).toString('base64'), 'is or contains a public or private key'],
+    ['HS256', rsa.publicKey.export({ format: 'der', type: 'spki' }).toString('hex'), 'is or contains a public or private key'],
+    ['HS256', Buffer.from(ecPair().publicKey.export({ format: 'der', type: 'spki' }).toString('base64url')), 'is or contains a public or private key'],
+    ['HS256', '{"keys":[]}', 'is or contains a public or private key'],
     ['RS256', SECRET, 'is no asymmetric key'],
     ['RS256', undefined, 'must be a PEM text, a Buffer, a KeyObject, a JWK or { key, passphrase }, not undefined'],
     ['RS256', small, 'must be a PEM text'],

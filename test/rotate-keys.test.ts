@@ -362,6 +362,8 @@ t.test('a rotation that cannot be leaves everything as it was', async (t) => {
     [{ algorithm: 'RS256', ...rsa }, { privateKey: rsaPair('new').privateKey, publicKey: rsa.publicKey }, 'privateKey and publicKey do not belong together'],
     [{ algorithm: 'RS256', ...rsa }, { privateKey: rsaPair('new').privateKey, publicKey: [rsa.publicKey] }, 'privateKey and publicKey do not belong together'],
     [{ algorithm: 'RS256', ...rsa, decodeAlgorithms: ['RS512'] }, { privateKey: rsaPair('new').privateKey, publicKey: [{ ...rsaPair('new').publicKey.export({ format: 'jwk' }), alg: 'RS256' }] }, 'decodeAlgorithms has RS512, but no key for it'],
+    [{ secretKey: SECRET }, { secretKey: rsa.publicKey.export({ format: 'der', type: 'spki' }).toString('base64') }, 'is or contains a public or private key'],
+    [{ algorithm: 'RS256', publicKey: rsa.publicKey }, { publicKey: rsaPair('new').publicKey.export({ format: 'der', type: 'spki' }).toString('base64') }, "publicKey is a key in base64; give its bytes: Buffer.from(text, 'base64')"],
     [{ algorithm: 'RS256', publicKey: rsa.publicKey }, { privateKey: rsaPair('new').privateKey }, 'rotateKeys needs publicKey for the algorithm RS256'],
     [{ algorithm: 'RS256', publicKey: rsa.publicKey }, rsaPair('new'), 'rotateKeys takes no privateKey here, but publicKey'],
     [{ algorithm: 'RS256', publicKey: rsa.publicKey }, { publicKey: rsaPair('new').privateKey }, 'publicKey must be a public key, not a private one'],
