@@ -254,6 +254,24 @@ t.test('one key may be listed twice, once for each of two algorithms', async (t)
   }
 })
 
+t.test('the key that signed retires as a whole, also where it is listed twice', async (t) => {
+  const { privateKey, publicKey } = rsaPair('old')
+  const jwk = publicKey.export({ format: 'jwk' })
+  const pairs = await guardedApp(t, {
+    algorithm: 'RS256', decodeAlgorithms: ['PS256'], privateKey, publicKey: [{ ...jwk, alg: 'RS256' }, { ...jwk, alg: 'PS256' }], accessTokenExpires: 60, refreshTokenExpires: 60,
+  })
+  const secrets = await guardedApp(t, { secretKey: [SECRET, SECRET], accessTokenExpires: 60, refreshTokenExpires: 60 })
+  const issuers = await Promise.all([buildApp(t, { algorithm: 'RS256', privateKey }), buildApp(t, { algorithm: 'PS256', privateKey }), buildApp(t)])
+  pairs.rotateKeys({ privateKey: rsaPair('new').privateKey })
+  secrets.rotateKeys({ secretKey: `${SECRET}-new` })
+  async function statuses (): Promise<number[]> {
+    return await Promise.all(issuers.map(async (issuer, index) => await status(index < 2 ? pairs : secrets, await issuer.createAccessToken('ada'))))
+  }
+  t.strictSame(await statuses(), [200, 200, 200])
+  moveClock(t, DAY)
+  t.strictSame(await statuses(), [422, 422, 422])
+})
+
 t.test('a token that lives longer than others of its key keeps that key alive until then', async (t) => {
   stopClock(t, SECOND)
   const app = await guardedApp(t, { algorithm: 'ES256', ...ecPair('P-256', 'old'), accessTokenExpires: 60, refreshTokenExpires: 600, decodeLeeway: 30 })
