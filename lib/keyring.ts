@@ -62,7 +62,7 @@ export function readKeyring (settings: Settings): Keyring {
       : 'There is no key: give privateKey to issue and verify tokens, or publicKey to verify them only')
   }
   const keyring = arrange(keys, settings)
-  assertNoOrphan(keyring.verifying, settings)
+  checkAlgorithms(keyring.verifying, settings)
   return keyring
 }
 
@@ -93,7 +93,7 @@ export function rotateKeyring (keyring: Keyring, given: unknown, settings: Setti
   const retired = isWhole ? [] : retire(keyring, settings, lastExpiry)
   const kept = [...retired, ...others].filter((key) => !fresh.verifying.some((newer) => newer.kid === key.kid))
   const verifying = [...fresh.verifying, ...kept]
-  assertNoOrphan(verifying, settings)
+  checkAlgorithms(verifying, settings)
   const signing = fresh.signing && { ...fresh.signing, kid: kidOf(fresh.signing.object) }
   return Object.freeze({ signing, verifying: Object.freeze(verifying) })
 }
@@ -152,11 +152,19 @@ function arrange ({ secrets, privateKey, publicKeys }: Keys, settings: Settings)
   })
 }
 
-function assertNoOrphan (verifying: readonly VerifyingKey[], { decodeAlgorithms, decodeKeyLoader }: Settings): void {
+// Tokens of an algorithm that has no key are refused: that is safe, and seldom what is meant.
+function checkAlgorithms (verifying: readonly VerifyingKey[], { algorithm, decodeAlgorithms, decodeKeyLoader }: Settings): void {
   if (decodeKeyLoader !== undefined || verifying.length === 0) return
-  const orphan = decodeAlgorithms.find((name) => !verifying.some((key) => key.algorithms.includes(name)))
-  if (orphan === undefined) return
-  throw new JwtUsageError(`decodeAlgorithms has ${orphan}, but no key for it: give ${isHmac(orphan) ? 'secretKey' : 'a fitting publicKey'} or leave it out`)
+  const idle = decodeAlgorithms.filter((name) => !verifying.some((key) => key.algorithms.includes(name)))
+  if (idle.length === 0) return
+  if (idle.includes(algorithm)) throw new JwtUsageError(`No key verifies the algorithm ${algorithm}: give a publicKey that is fit for it`)
+  const needed = new Set(idle.map((name) => isHmac(name) ? 'secretKey' : 'a fitting publicKey'))
+  const served = decodeAlgorithms.filter((name) => !idle.includes(name)).map((name) => `'${name}'`)
+  process.emitWarning(
+    `No key serves ${idle.join(' and ')} of decodeAlgorithms, and such tokens are refused: ` +
+    `give ${[...needed].join(' and ')}, or write decodeAlgorithms: [${served.join(', ')}]`,
+    { code: 'FST_JWT_EXT_IDLE_ALGORITHM' }
+  )
 }
 
 function kidOf (key: KeyObject): string {
