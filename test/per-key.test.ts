@@ -108,6 +108,19 @@ t.test('an object that is changed and returned again is another key, of whatever
   }
 })
 
+t.test('a JWK that is meant for encryption is refused, also where the same key was taken before', async (t) => {
+  const { privateKey, publicKey } = rsaPair()
+  const jwk: Record<string, unknown> = publicKey.export({ format: 'jwk' })
+  const app = await buildApp(t, { algorithm: 'RS256', decodeKeyLoader: () => jwk as never })
+  const token = await (await buildApp(t, { algorithm: 'RS256', privateKey })).createAccessToken('ada')
+  for (const use of [undefined, 'sig']) {
+    Object.assign(jwk, use && { use })
+    t.equal((await app.decodeToken(token)).sub, 'ada')
+  }
+  jwk['use'] = 'enc'
+  await t.rejects(app.decodeToken(token), { code: 'FST_JWT_EXT_USAGE', message: "The key that decodeKeyLoader returned is a JWK whose use is not 'sig'" })
+})
+
 t.test('a key with a BigInt is the usage error of its loader, unless nothing of the key is one', async (t) => {
   const { privateKey, publicKey } = rsaPair()
   const jwk = publicKey.export({ format: 'jwk' })

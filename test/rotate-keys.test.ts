@@ -133,6 +133,8 @@ t.test('tokens of one secret that stands alone have no kid; those of a list and 
   t.equal(kidOf(single, await single.createAccessToken('ada')), undefined)
   const list = await buildApp(t, { secretKey: [`${SECRET}-new`, SECRET] })
   t.equal(kidOf(list, await list.createAccessToken('ada')), kidOf(app, await app.createAccessToken('bob')), 'the same secret has the same name everywhere')
+  const beside = await buildApp(t, { algorithm: 'ES256', ...ecPair(), secretKey: SECRET, decodeAlgorithms: ['HS256'] })
+  t.equal(kidOf(beside, await beside.createAccessToken('ada')), beside.jwks().keys[0]!.kid, 'a secret beside a key pair takes no name away')
 })
 
 t.test('a kid that is given for a token wins over ours, for each kind of key', async (t) => {
