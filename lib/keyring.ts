@@ -62,7 +62,7 @@ export function readKeyring (settings: Settings): Keyring {
       : 'There is no key: give privateKey to issue and verify tokens, or publicKey to verify them only')
   }
   const keyring = arrange(keys, settings)
-  assertNoOrphan(keyring.verifying, settings)
+  checkAlgorithms(keyring.verifying, settings)
   return keyring
 }
 
@@ -93,8 +93,8 @@ export function rotateKeyring (keyring: Keyring, given: unknown, settings: Setti
   const retired = isWhole ? [] : retire(keyring, settings, lastExpiry)
   const kept = [...retired, ...others].filter((key) => !fresh.verifying.some((newer) => newer.kid === key.kid))
   const verifying = [...fresh.verifying, ...kept]
-  assertNoOrphan(verifying, settings)
-  const signing = fresh.signing && { ...fresh.signing, kid: verifying[0]!.kid }
+  checkAlgorithms(verifying, settings)
+  const signing = fresh.signing && { ...fresh.signing, kid: kidOf(fresh.signing.object) }
   return Object.freeze({ signing, verifying: Object.freeze(verifying) })
 }
 
@@ -103,10 +103,11 @@ function retire ({ signing, verifying }: Keyring, settings: Settings, lastExpiry
   const now = Date.now()
   const longest = Math.max(...[accessTokenExpires, refreshTokenExpires].map((lifetime) => lifetime === false ? Infinity : lifetime))
   const until = Math.max(now + longest * 1000, lastExpiry * 1000) + decodeLeeway * 1000
+  const current = signing && kidOf(signing.object)
   return verifying
     .filter((key) => key.until > now && (key.object.type === 'secret') === isHmac(settings.algorithm))
     // What never signed here was listed as verifying, and goes on.
-    .map((key, index) => index === 0 && signing !== undefined ? { ...key, until } : key)
+    .map((key) => key.kid === current ? { ...key, until } : key)
 }
 
 /** The public halves of the keys that verify (RFC 7517 §5). */
@@ -146,21 +147,28 @@ function arrange ({ secrets, privateKey, publicKeys }: Keys, settings: Settings)
     throw unfit(signing, 'privateKey', [algorithm])
   }
   return Object.freeze({
-    signing: signing && { object: signing.object, algorithm, kid: nameSigning(signing, secrets) },
+    signing: signing && { object: signing.object, algorithm, kid: secrets.length === 1 && isHmac(algorithm) ? undefined : kidOf(signing.object) },
     verifying: Object.freeze(verifying),
   })
 }
 
-function assertNoOrphan (verifying: readonly VerifyingKey[], { decodeAlgorithms, decodeKeyLoader }: Settings): void {
+// Tokens of an algorithm that has no key are refused: that is safe, and seldom what is meant.
+function checkAlgorithms (verifying: readonly VerifyingKey[], { algorithm, decodeAlgorithms, decodeKeyLoader }: Settings): void {
   if (decodeKeyLoader !== undefined || verifying.length === 0) return
-  const orphan = decodeAlgorithms.find((name) => !verifying.some((key) => key.algorithms.includes(name)))
-  if (orphan === undefined) return
-  throw new JwtUsageError(`decodeAlgorithms has ${orphan}, but no key for it: give ${isHmac(orphan) ? 'secretKey' : 'a fitting publicKey'} or leave it out`)
+  const idle = decodeAlgorithms.filter((name) => !verifying.some((key) => key.algorithms.includes(name)))
+  if (idle.length === 0) return
+  if (idle.includes(algorithm)) throw new JwtUsageError(`No key verifies the algorithm ${algorithm}: give a publicKey that is fit for it`)
+  const needed = new Set(idle.map((name) => isHmac(name) ? 'secretKey' : 'a fitting publicKey'))
+  const served = decodeAlgorithms.filter((name) => !idle.includes(name)).map((name) => `'${name}'`)
+  process.emitWarning(
+    `No key serves ${idle.join(' and ')} of decodeAlgorithms, and such tokens are refused: ` +
+    `give ${[...needed].join(' and ')}, or write decodeAlgorithms: [${served.join(', ')}]`,
+    { code: 'FST_JWT_EXT_IDLE_ALGORITHM' }
+  )
 }
 
-function nameSigning ({ object }: Key, secrets: readonly Key[]): string | undefined {
-  if (object.type === 'secret') return secrets.length > 1 ? digestOf(object) : undefined
-  return thumbprintOf(object)
+function kidOf (key: KeyObject): string {
+  return key.type === 'secret' ? digestOf(key) : thumbprintOf(key)
 }
 
 /** Reads a signing key that `encodeKeyLoader` returned, by the same rules. */
@@ -212,8 +220,7 @@ function isSameKey (a: Key, b: Key): boolean {
 function accept (key: Key, accepted: readonly JwtAlgorithm[]): VerifyingKey | undefined {
   const algorithms = accepted.filter((algorithm) => key.algorithms.includes(algorithm))
   if (algorithms.length === 0) return undefined
-  const { object } = key
-  return { object, algorithms, kid: object.type === 'secret' ? digestOf(object) : thumbprintOf(object), until: Infinity }
+  return { object: key.object, algorithms, kid: kidOf(key.object), until: Infinity }
 }
 
 function unfit (key: Key, what: string, wanted: readonly JwtAlgorithm[]): JwtUsageError {

@@ -1,6 +1,4 @@
-import {
-  createPrivateKey, createPublicKey, createSecretKey, KeyObject, type JsonWebKey, type PrivateKeyInput, type PublicKeyInput
-} from 'node:crypto'
+import { createPrivateKey, createPublicKey, createSecretKey, KeyObject, X509Certificate, type JsonWebKey } from 'node:crypto'
 import type { JwtAlgorithm } from '../types/claims.js'
 import { JwtUsageError } from './errors.js'
 
@@ -19,6 +17,11 @@ const SMALLEST_RSA = 2048
 const BEGIN = /-----\s*BEGIN/
 // A JWK or a JWK set, wherever it stands and however often it was escaped on its way through an environment variable.
 const JWK_MEMBER = /\\*"kty\\*"\s*:/
+const JWK_SET_MEMBER = /\\*"keys\\*"\s*:\s*\[/
+// What may stand between the digits of a key that is written as text: white space and line ends, escaped ones too.
+const BETWEEN_DIGITS = /\\+[nrt]|[\s:\\]/g
+// Every DER key is longer than this. Node decodes base64url as base64, too.
+const WRITTEN_BYTES = [['hex', /[\da-f]{64,}/gi], ['base64', /[\w+/-]{40,}/g]] as const
 
 /** Whether an algorithm signs and verifies by one shared secret. */
 export function isHmac (algorithm: JwtAlgorithm): boolean {
@@ -32,7 +35,7 @@ export function hashLength (algorithm: JwtAlgorithm): number {
 
 /**
  * Reads an HMAC secret. Public keys are public: one that serves as a secret lets anybody sign (RFC 8725 §2.1), so
- * whatever is or contains a PEM block, a JWK or a DER key is refused.
+ * whatever is or contains a PEM block or a JWK, or is a DER key or certificate, is refused, in base64 or hex as well.
  *
  * @param what the option or loader it came from, for the message
  */
@@ -71,12 +74,21 @@ export function looksLikeKey (value: string | Uint8Array): boolean {
   const bytes = Buffer.from(value as Uint8Array)
   // UTF-16 text has a NUL in every other byte.
   const characters = bytes.toString('latin1').replaceAll('\0', '')
-  return BEGIN.test(characters) || JWK_MEMBER.test(characters) || isDer(bytes)
+  return [BEGIN, JWK_MEMBER, JWK_SET_MEMBER].some((mark) => mark.test(characters)) || isDer(bytes) || isWrittenKey(characters)
 }
 
 function isDer (bytes: Buffer): boolean {
-  // Every DER key is one ASN.1 SEQUENCE.
-  return bytes[0] === 0x30 && (fromDer(bytes, 'public') ?? fromDer(bytes, 'private')) !== undefined
+  // Every DER key is one ASN.1 SEQUENCE, and so is a certificate, whose key may be of a kind that nobody here knows.
+  const readers: ((bytes: Buffer) => unknown)[] = [...DER_READERS.public, ...DER_READERS.private, toCertificate]
+  return bytes[0] === 0x30 && readers.some((read) => readOrNothing(bytes, read) !== undefined)
+}
+
+// Identity providers and key services hand out DER in base64, without the lines of a PEM text around it.
+function isWrittenKey (characters: string): boolean {
+  const digits = characters.replaceAll(BETWEEN_DIGITS, '')
+  return WRITTEN_BYTES.some(([encoding, run]) => {
+    return [...digits.matchAll(run)].some(([written]) => looksLikeKey(Buffer.from(written, encoding)))
+  })
 }
 
 type Half = 'public' | 'private'
@@ -110,9 +122,7 @@ function fromBytes (value: string | Uint8Array, passphrase: string | undefined, 
     if (fromDer(bytes, half === 'public' ? 'private' : 'public') !== undefined) {
       throw wrongHalf(what, half, half === 'public' ? 'private' : 'public')
     }
-    throw new JwtUsageError(JWK_MEMBER.test(written)
-      ? `${what} is the text of a JWK; give JSON.parse() of it`
-      : `${what} is no asymmetric key; an HMAC secret belongs in secretKey, with an algorithm such as 'HS256'`)
+    throw new JwtUsageError(`${what} is ${nameText(written)}`)
   }
   const isPrivate = /BEGIN [A-Z ]*PRIVATE KEY/.test(written)
   // createPublicKey would take the public half of a private key in silence, and the secret would go on lying about.
@@ -125,6 +135,16 @@ function fromBytes (value: string | Uint8Array, passphrase: string | undefined, 
   }
 }
 
+// What a text is that is no key as it stands, and what to give instead.
+function nameText (written: string): string {
+  if (JWK_SET_MEMBER.test(written)) return 'the text of a JWK set; give one of its keys, such as JSON.parse(text).keys[0]'
+  if (JWK_MEMBER.test(written)) return 'the text of a JWK; give JSON.parse() of it'
+  const encoding = WRITTEN_BYTES.map(([name]) => name).find((name) => looksLikeKey(Buffer.from(written, name)))
+  if (encoding !== undefined) return `a key in ${encoding}; give its bytes: Buffer.from(text, '${encoding}')`
+  if (looksLikeKey(written)) return 'a text that holds a key in base64 or hex; give the bytes of that key alone'
+  return "no asymmetric key; an HMAC secret belongs in secretKey, with an algorithm such as 'HS256'"
+}
+
 function pemHint (written: string, passphrase: string | undefined): string {
   if (written.includes('\\n')) return "; its line ends are escaped: give key.replaceAll('\\\\n', '\\n')"
   if (/ENCRYPTED/.test(written)) {
@@ -133,19 +153,35 @@ function pemHint (written: string, passphrase: string | undefined): string {
   return ''
 }
 
+const DER_READERS: Readonly<Record<Half, readonly ((key: Buffer) => KeyObject)[]>> = {
+  private: (['pkcs8', 'pkcs1', 'sec1'] as const).map((type) => (key) => createPrivateKey({ key, format: 'der', type })),
+  public: [
+    ...(['spki', 'pkcs1'] as const).map((type) => (key: Buffer) => createPublicKey({ key, format: 'der', type })),
+    (key) => toCertificate(key).publicKey,
+  ],
+}
+
 function fromDer (key: Buffer, half: Half): KeyObject | undefined {
   // A private key in PKCS#1 would give its public half in silence.
   if (half === 'public' && fromDer(key, 'private') !== undefined) return undefined
-  const types = half === 'private' ? ['pkcs8', 'pkcs1', 'sec1'] as const : ['spki', 'pkcs1'] as const
-  for (const type of types) {
-    try {
-      const input = { key, format: 'der', type } as PrivateKeyInput & PublicKeyInput
-      return half === 'private' ? createPrivateKey(input) : createPublicKey(input)
-    } catch {
-      // Not of this type; the next one may fit.
-    }
+  for (const read of DER_READERS[half]) {
+    const object = readOrNothing(key, read)
+    if (object !== undefined) return object
   }
   return undefined
+}
+
+function toCertificate (bytes: Buffer): X509Certificate {
+  return new X509Certificate(bytes)
+}
+
+function readOrNothing<T> (bytes: Buffer, read: (bytes: Buffer) => T): T | undefined {
+  try {
+    return read(bytes)
+  } catch {
+    // Not of this type; the next one may fit.
+    return undefined
+  }
 }
 
 function fromJwk (jwk: JsonWebKey, what: string, half: Half): KeyObject {

@@ -15,11 +15,11 @@ function setNodeEnv (t: Test, value: string): void {
   })
 }
 
-/** Collects the process warnings of ours until the test ends. They are told on a later tick. */
-function collectWarnings (t: Test): () => Promise<string[]> {
+/** Collects the process warnings of one code until the test ends. They are told on a later tick. */
+function collectWarnings (t: Test, code = 'FST_JWT_EXT_WEAK_KEY'): () => Promise<string[]> {
   const messages: string[] = []
   const listen = (warning: Error & { code?: string }): void => {
-    if (warning.code === 'FST_JWT_EXT_WEAK_KEY') messages.push(warning.message)
+    if (warning.code === code) messages.push(warning.message)
   }
   process.on('warning', listen)
   t.teardown(() => process.off('warning', listen))
@@ -172,12 +172,36 @@ t.test('the private key must be fit for the algorithm that signs, also where it 
   )
 })
 
-t.test('each accepted algorithm needs a key', async (t) => {
-  t.match(await refusal(t, { secretKey: SECRET, decodeAlgorithms: ['RS256'] }), 'decodeAlgorithms has RS256, but no key for it: give a fitting publicKey or leave it out')
-  t.match(await refusal(t, { algorithm: 'RS256', ...rsaPair(), decodeAlgorithms: ['HS256'] }), 'decodeAlgorithms has HS256, but no key for it: give secretKey or leave it out')
-  t.match(await refusal(t, { algorithm: 'ES256', ...ecPair(), decodeAlgorithms: ['ES384'] }), 'decodeAlgorithms has ES384, but no key for it')
+t.test('an accepted algorithm without a key makes one process warning, which says what to write', async (t) => {
+  const warnings = collectWarnings(t, 'FST_JWT_EXT_IDLE_ALGORITHM')
+  const { publicKey } = rsaPair()
+  const rows: [options: JwtExtendedOptions, idle: string, give: string, write: string][] = [
+    [{ algorithm: 'RS256', publicKey, decodeAlgorithms: ['RS256', 'HS256'] }, 'HS256', 'secretKey', "'RS256'"],
+    [{ secretKey: SECRET, decodeAlgorithms: ['RS256'] }, 'RS256', 'a fitting publicKey', "'HS256'"],
+    [{ algorithm: 'ES256', ...ecPair(), decodeAlgorithms: ['ES384'] }, 'ES384', 'a fitting publicKey', "'ES256'"],
+    [{ algorithm: 'RS256', ...rsaPair(), decodeAlgorithms: ['PS256', 'HS256', 'HS512', 'EdDSA'] }, 'HS256 and HS512 and EdDSA', 'secretKey and a fitting publicKey', "'RS256', 'PS256'"],
+  ]
+  for (const [options, idle, give, write] of rows) {
+    await buildApp(t, options)
+    t.strictSame(await warnings(), [
+      `No key serves ${idle} of decodeAlgorithms, and such tokens are refused: give ${give}, or write decodeAlgorithms: [${write}]`
+    ])
+  }
+  await buildApp(t, { secretKey: SECRET, publicKey, decodeAlgorithms: ['RS256', 'HS512'] })
+  t.strictSame(await warnings(), [], 'each is served')
   const app = await buildApp(t, { secretKey: SECRET, decodeAlgorithms: ['RS256'], decodeKeyLoader: () => SECRET })
-  t.equal((await app.decodeToken(await app.createAccessToken('ada'))).sub, 'ada', 'a loader may have it')
+  t.equal((await app.decodeToken(await app.createAccessToken('ada'))).sub, 'ada')
+  t.strictSame(await warnings(), [], 'a loader may have the key')
+  await buildApp(t, { issuers: [{ issuer: 'https://login.example.com', audience: 'api' }], decodeAlgorithms: ['RS256'] })
+  t.strictSame(await warnings(), [], 'the keys are those of an issuer')
+})
+
+t.test('that no key verifies the algorithm itself is refused', async (t) => {
+  const { privateKey, publicKey } = rsaPair()
+  const message = 'No key verifies the algorithm RS256: give a publicKey that is fit for it'
+  t.equal(await refusal(t, { algorithm: 'RS256', decodeAlgorithms: ['ES256'], publicKey: ecPair().publicKey }), message)
+  const narrow = { ...publicKey.export({ format: 'jwk' }), alg: 'PS256' }
+  t.equal(await refusal(t, { algorithm: 'RS256', decodeAlgorithms: ['PS256'], privateKey, publicKey: narrow }), message)
 })
 
 t.test('a secret shorter than its hash makes a process warning', async (t) => {
@@ -337,6 +361,28 @@ t.test('where secrets and public keys are both accepted, decodeKeyLoader may giv
   }
 })
 
+t.test('where secrets and public keys are both accepted, a key in base64 or hex from decodeKeyLoader is neither', async (t) => {
+  const { privateKey, publicKey } = rsaPair()
+  const issuer = await buildApp(t, { algorithm: 'RS256', privateKey })
+  const der = publicKey.export({ format: 'der', type: 'spki' })
+  const rows: [key: string | Buffer, message: string][] = [
+    [der.toString('base64'), "is a key in base64; give its bytes: Buffer.from(text, 'base64')"],
+    [Buffer.from(der.toString('base64')), "is a key in base64; give its bytes: Buffer.from(text, 'base64')"],
+    [der.toString('base64url'), "is a key in base64; give its bytes: Buffer.from(text, 'base64')"],
+    [der.toString('hex'), "is a key in hex; give its bytes: Buffer.from(text, 'hex')"],
+    ['{"keys":[]}', 'is the text of a JWK set'],
+  ]
+  for (const [key, message] of rows) {
+    const app = await buildApp(t, { algorithm: 'HS256', decodeAlgorithms: ['RS256'], decodeKeyLoader: () => key })
+    app.get('/', { preHandler: app.jwtRequired() }, async () => 'in')
+    for (const token of [forge({ sub: 'mallory' }, { alg: 'HS256' }, key), await issuer.createAccessToken('ada')]) {
+      const response = await app.inject({ url: '/', headers: bearer(token) })
+      t.equal(response.statusCode, 500)
+      t.match(response.json(), { code: 'FST_JWT_EXT_USAGE', message: `The key that decodeKeyLoader returned ${message}` })
+    }
+  }
+})
+
 t.test('a key that a loader should not have given is the application\'s fault: 500, and no token', async (t) => {
   const rsa = rsaPair()
   const small = rsaPair('', 1024)
@@ -350,6 +396,10 @@ t.test('a key that a loader should not have given is the application\'s fault: 5
     ['HS256', rsa.publicKey, 'must be a string or a Buffer, not a public KeyObject'],
     ['HS256', pem(rsa.publicKey), 'is or contains a public or private key'],
     ['HS256', JSON.stringify(rsa.publicKey.export({ format: 'jwk' })), 'is or contains a public or private key'],
+    ['HS256', rsa.publicKey.export({ format: 'der', type: 'spki' }).toString('base64'), 'is or contains a public or private key'],
+    ['HS256', rsa.publicKey.export({ format: 'der', type: 'spki' }).toString('hex'), 'is or contains a public or private key'],
+    ['HS256', Buffer.from(ecPair().publicKey.export({ format: 'der', type: 'spki' }).toString('base64url')), 'is or contains a public or private key'],
+    ['HS256', '{"keys":[]}', 'is or contains a public or private key'],
     ['RS256', SECRET, 'is no asymmetric key'],
     ['RS256', undefined, 'must be a PEM text, a Buffer, a KeyObject, a JWK or { key, passphrase }, not undefined'],
     ['RS256', small, 'must be a PEM text'],

@@ -1,4 +1,4 @@
-import { createHash, createPublicKey, createSecretKey, generateKeyPairSync, sign, type KeyObject } from 'node:crypto'
+import { createHash, createPublicKey, createSecretKey, generateKeyPairSync, randomBytes, sign, type KeyObject } from 'node:crypto'
 import { calculateJwkThumbprint } from 'jose'
 import t, { type Test } from 'tap'
 import type { JwtAlgorithm, JwtExtendedOptions } from '../index.js'
@@ -23,13 +23,13 @@ function der (tag: number, ...contents: Buffer[]): Buffer {
 const SEQUENCE = 0x30
 
 /** An X.509 certificate (RFC 5280 §4.1), signed by its own key. */
-function certificateDer ({ privateKey, publicKey }: Pair): Buffer {
+function certificateDer ({ privateKey, publicKey }: Pair, spki: Buffer = publicKey.export({ format: 'der', type: 'spki' })): Buffer {
   const isRsa = privateKey.asymmetricKeyType === 'rsa'
   const oid = isRsa ? '06092a864886f70d01010b' : '06082a8648ce3d040302'
   const algorithm = der(SEQUENCE, Buffer.from(oid, 'hex'), ...(isRsa ? [der(0x05)] : []))
   const name = der(SEQUENCE, der(0x31, der(SEQUENCE, Buffer.from('0603550403', 'hex'), der(0x0c, Buffer.from('tests')))))
   const validity = der(SEQUENCE, der(0x17, Buffer.from('250101000000Z')), der(0x17, Buffer.from('350101000000Z')))
-  const body = der(SEQUENCE, der(0x02, Buffer.from([1])), algorithm, name, validity, name, publicKey.export({ format: 'der', type: 'spki' }))
+  const body = der(SEQUENCE, der(0x02, Buffer.from([1])), algorithm, name, validity, name, spki)
   return der(SEQUENCE, body, algorithm, der(0x03, Buffer.from([0]), sign('sha256', body, privateKey)))
 }
 
@@ -75,8 +75,51 @@ function publicForms (pair: Pair): Record<string, NonNullable<JwtExtendedOptions
     ...(publicKey.asymmetricKeyType !== 'ed25519' && {
       'X.509 PEM': certificate(pair),
       'X.509 PEM bytes': Buffer.from(certificate(pair)),
+      'X.509 DER': certificateDer(pair),
       'X.509 chain': certificate(pair) + certificate(publicKey.asymmetricKeyType === 'rsa' ? rsaPair('another') : ecPair('P-256', 'another')),
     }),
+  }
+}
+
+/** A key as an algorithm has it that OpenSSL never heard of. */
+const UNKNOWN_KEY = der(SEQUENCE, der(SEQUENCE, Buffer.from('06032a0304', 'hex')), der(0x03, Buffer.alloc(33)))
+
+/** Each key of a pair in DER, and the certificate. */
+function derForms (pair: Pair): Record<string, Buffer> {
+  const { privateKey, publicKey } = pair
+  const kind = privateKey.asymmetricKeyType
+  return {
+    SPKI: publicKey.export({ format: 'der', type: 'spki' }),
+    'PKCS#8': privateKey.export({ format: 'der', type: 'pkcs8' }),
+    ...(kind === 'rsa' && { 'PKCS#1': publicKey.export({ format: 'der', type: 'pkcs1' }), 'private PKCS#1': privateKey.export({ format: 'der', type: 'pkcs1' }) }),
+    ...(kind === 'ec' && { SEC1: privateKey.export({ format: 'der', type: 'sec1' }) }),
+    ...(kind !== 'ed25519' && { 'X.509': certificateDer(pair) }),
+  }
+}
+
+/** Ways to write bytes as text. */
+function writingsOf (bytes: Buffer): Record<string, string | Buffer> {
+  const base64 = bytes.toString('base64')
+  const lines = base64.match(/.{1,64}/g)!
+  return {
+    'in base64': base64,
+    'in base64 without padding': base64.replace(/=+$/, ''),
+    'in base64 bytes': Buffer.from(base64),
+    'in base64 in UTF-16': Buffer.from(base64, 'utf16le'),
+    'in base64 with a line end': `${base64}\n`,
+    'in base64 over lines': lines.join('\n'),
+    'in base64 over CRLF lines': ` ${lines.join('\r\n')}\r\n`,
+    'in base64 over escaped lines': lines.join('\\n'),
+    'in base64 in JSON': JSON.stringify({ realm: 'tests', public_key: base64 }),
+    'in base64 with escaped slashes': base64.replaceAll('/', '\\/'),
+    'in base64 twice': Buffer.from(base64).toString('base64'),
+    'in base64url': bytes.toString('base64url'),
+    'in hex': bytes.toString('hex'),
+    'in large hex': bytes.toString('hex').toUpperCase(),
+    'in hex bytes': Buffer.from(bytes.toString('hex')),
+    'in hex over lines': bytes.toString('hex').match(/.{1,60}/g)!.join('\n'),
+    'in hex with colons': bytes.toString('hex').match(/../g)!.join(':'),
+    'in hex behind 0x': `0x${bytes.toString('hex')}`,
   }
 }
 
@@ -246,9 +289,39 @@ t.test('a JWK that cannot be read, is meant for something else or is text is ref
   t.equal(await refusal(t, { algorithm, privateKey: { ...privateJwk, use: 'enc' } }), "privateKey is a JWK whose use is not 'sig'")
   t.equal(await refusal(t, { algorithm, publicKey: JSON.stringify(publicJwk) }), 'publicKey is the text of a JWK; give JSON.parse() of it')
   t.equal(await refusal(t, { algorithm, privateKey: JSON.stringify(privateJwk) }), 'privateKey is the text of a JWK; give JSON.parse() of it')
+  for (const keys of [[publicJwk], []]) {
+    t.equal(await refusal(t, { algorithm, publicKey: JSON.stringify({ keys }) }), 'publicKey is the text of a JWK set; give one of its keys, such as JSON.parse(text).keys[0]')
+  }
   t.equal(await refusal(t, { algorithm, publicKey: { ...publicJwk, alg: 'RS512' } }), 'publicKey[0] is a key of the kind rsa: fit for RS512, but not for RS256')
   t.match(await refusal(t, { algorithm, publicKey: { ...publicJwk, alg: 'RSA-OAEP' } }), "publicKey is a key of the kind rsa whose 'alg' is another one")
   t.match(await refusal(t, { algorithm, privateKey: { ...privateJwk, alg: 'PS256' } }), 'but not for RS256')
+})
+
+t.test('a key in base64 or hex is no key as it stands, and the message says what to give', async (t) => {
+  for (const [kind, algorithm, pair] of KINDS) {
+    const [spki, pkcs8] = [derForms(pair)['SPKI']!, derForms(pair)['PKCS#8']!]
+    for (const [option, bytes] of [['publicKey', spki], ['privateKey', pkcs8]] as const) {
+      for (const writing of ['in base64', 'in base64 bytes', 'in base64 over lines', 'in base64url', 'in hex'] as const) {
+        const text = writingsOf(bytes)[writing]!
+        const encoding = writing === 'in hex' ? 'hex' : 'base64'
+        t.equal(await refusal(t, { algorithm, [option]: text }), `${option} is a key in ${encoding}; give its bytes: Buffer.from(text, '${encoding}')`, `${kind} ${writing}`)
+        await buildApp(t, { algorithm, [option]: Buffer.from(String(text), encoding) })
+      }
+      for (const writing of ['in base64 in JSON', 'in hex with colons'] as const) {
+        t.equal(await refusal(t, { algorithm, [option]: writingsOf(bytes)[writing]! }), `${option} is a text that holds a key in base64 or hex; give the bytes of that key alone`, `${kind} ${writing}`)
+      }
+    }
+  }
+  const text = Buffer.from(pem(rsaPair().publicKey)).toString('base64')
+  t.equal(await refusal(t, { algorithm: 'RS256', publicKey: text }), "publicKey is a key in base64; give its bytes: Buffer.from(text, 'base64')", 'the PEM text, too')
+  await buildApp(t, { algorithm: 'RS256', publicKey: Buffer.from(text, 'base64') })
+  const certificateText = certificateDer(ecPair()).toString('base64')
+  t.equal(await refusal(t, { algorithm: 'ES256', publicKey: certificateText }), "publicKey is a key in base64; give its bytes: Buffer.from(text, 'base64')")
+})
+
+t.test('a certificate whose key is of an unknown kind is no public key', async (t) => {
+  const bytes = certificateDer(ecPair(), UNKNOWN_KEY)
+  t.match(await refusal(t, { algorithm: 'ES256', publicKey: bytes }), 'publicKey is')
 })
 
 t.test('a JWK that names its use and its algorithm serves that algorithm', async (t) => {
@@ -299,6 +372,10 @@ t.test('whatever is or contains an asymmetric key is no HMAC secret', async (t) 
     secrets[`${kind} PKCS#8 DER`] = privateKey.export({ format: 'der', type: 'pkcs8' })
     secrets[`${kind} JWK`] = JSON.stringify(publicKey.export({ format: 'jwk' }))
     secrets[`${kind} private JWK`] = JSON.stringify(privateKey.export({ format: 'jwk' }))
+    for (const [form, bytes] of Object.entries(derForms(pair))) {
+      secrets[`${kind} ${form}`] = bytes
+      for (const [writing, text] of Object.entries(writingsOf(bytes))) secrets[`${kind} ${form} ${writing}`] = text
+    }
   }
   Object.assign(secrets, {
     'PKCS#1 public DER': rsaPair().publicKey.export({ format: 'der', type: 'pkcs1' }),
@@ -316,15 +393,52 @@ t.test('whatever is or contains an asymmetric key is no HMAC secret', async (t) 
     'JWK set': JSON.stringify({ keys: [jwk] }),
     'JWK set behind junk': `\n\n;${JSON.stringify({ keys: [jwk] }, null, 1)}`,
     'list of JWKs': JSON.stringify([jwk]),
+    'JWK in base64': Buffer.from(JSON.stringify(jwk)).toString('base64'),
+    'empty JWK set': '{"keys":[]}',
+    'empty JWK set bytes': Buffer.from('{"keys":[]}'),
+    'empty JWK set in UTF-16': Buffer.from('{"keys":[]}', 'utf16le'),
+    'empty JWK set with space': '{ "keys" : [ ] }',
+    'empty JWK set over lines': JSON.stringify({ keys: [] }, null, 2),
+    'empty JWK set escaped': JSON.stringify('{"keys":[]}'),
+    'empty JWK set escaped twice': JSON.stringify(JSON.stringify('{"keys":[]}')),
+    'empty JWK set behind junk': 'junk {"issuer":"x","keys":[]}',
+    'JWK set of nothing known': '{"keys":[{"k":1}]}',
+    'certificate of a key of an unknown kind': certificateDer(ecPair(), UNKNOWN_KEY),
+    'certificate of a key of an unknown kind in base64': certificateDer(ecPair(), UNKNOWN_KEY).toString('base64'),
     'an OpenSSH private key': '-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\n-----END OPENSSH PRIVATE KEY-----',
   })
-  for (const [name, secretKey] of Object.entries(secrets)) {
-    for (const algorithm of ['HS256', 'HS512'] as const) {
-      t.match(await refusal(t, { algorithm, secretKey }), 'secretKey is or contains a public or private key, which cannot be an HMAC secret', `${algorithm} ${name}`)
-    }
-    t.match(await refusal(t, { secretKey: [SECRET, secretKey] }), 'secretKey[1] is or contains a public or private key', name)
-    t.ok(looksLikeKey(secretKey), name)
+  for (const [name, secret] of Object.entries(secrets)) {
+    t.throws(() => readSecret(secret, 'it'), { code: 'FST_JWT_EXT_USAGE', message: /^it is or contains a public or private key, which cannot be an HMAC secret/ }, name)
+    t.ok(looksLikeKey(secret), name)
   }
+  for (const secretKey of [pem(rsaPair().publicKey), rsaPair().publicKey.export({ format: 'der', type: 'spki' }).toString('base64'), '{"keys":[]}']) {
+    for (const algorithm of ['HS256', 'HS512'] as const) {
+      t.match(await refusal(t, { algorithm, secretKey }), 'secretKey is or contains a public or private key, which cannot be an HMAC secret')
+    }
+    t.match(await refusal(t, { secretKey: [SECRET, secretKey] }), 'secretKey[1] is or contains a public or private key')
+  }
+})
+
+t.test('a random secret in any writing is a secret', (t) => {
+  const refused: string[] = []
+  function take (secret: string | Buffer): void {
+    try {
+      readSecret(secret, 'it')
+    } catch {
+      refused.push(String(secret))
+    }
+  }
+  for (let length = 16; length <= 128; length++) {
+    for (let round = 0; round < 4; round++) {
+      const bytes = randomBytes(length)
+      for (const secret of [bytes, ...Object.values(writingsOf(bytes))]) take(secret)
+    }
+    // One that begins as a DER key does has to be looked at for longer.
+    const bytes = Buffer.concat([Buffer.from([SEQUENCE, length - 2]), randomBytes(length - 2)])
+    for (const secret of [bytes, bytes.toString('base64'), bytes.toString('hex')]) take(secret)
+  }
+  t.strictSame(refused, [])
+  t.end()
 })
 
 t.test('a secret that only reminds of a key is a secret', async (t) => {
@@ -337,6 +451,15 @@ t.test('a secret that only reminds of a key is a secret', async (t) => {
     '--BEGIN with two dashes and BEGIN without any-----------------------',
     '{"k":"a JSON text that is no JWK but long enough to be a secret of HMAC"}',
     'kty: the word alone makes no JWK, and this is a long enough secret too',
+    '"keys": the word alone makes no set, and "keys"[0] neither, however long it is',
+    'correct horse battery staple, and many more words that are told one after another',
+    'correcthorsebatterystapleandmanymorewordsthataretoldoneafteranotherinonebreath',
+    'MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A-is-how-base64-of-a-key-begins-and-no-more-than-that',
+    '302a300506032b6570032100',
+    '302a300506032b657003ff00'.repeat(4),
+    'deadbeef'.repeat(8),
+    'M'.repeat(80),
+    '0123456789abcdef'.repeat(16),
   ]
   for (const secretKey of secrets) {
     const app = await buildApp(t, { secretKey })
@@ -379,6 +502,8 @@ t.test('no message about a key gives the key away', async (t) => {
     await refusal(t, { secretKey: text }),
     await refusal(t, { secretKey: JSON.stringify(jwk) }),
     await refusal(t, { algorithm: 'RS256', privateKey: secret }),
+    await refusal(t, { algorithm: 'RS256', privateKey: text.replaceAll(/-----.*-----/g, '') }),
+    await refusal(t, { secretKey: text.replaceAll(/-----.*-----/g, '') }),
     await refusal(t, { algorithm: 'RS256', secretKey: secret }),
   ]
   for (const message of messages) {

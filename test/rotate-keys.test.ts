@@ -133,6 +133,8 @@ t.test('tokens of one secret that stands alone have no kid; those of a list and 
   t.equal(kidOf(single, await single.createAccessToken('ada')), undefined)
   const list = await buildApp(t, { secretKey: [`${SECRET}-new`, SECRET] })
   t.equal(kidOf(list, await list.createAccessToken('ada')), kidOf(app, await app.createAccessToken('bob')), 'the same secret has the same name everywhere')
+  const beside = await buildApp(t, { algorithm: 'ES256', ...ecPair(), secretKey: SECRET, decodeAlgorithms: ['HS256'] })
+  t.equal(kidOf(beside, await beside.createAccessToken('ada')), beside.jwks().keys[0]!.kid, 'a secret beside a key pair takes no name away')
 })
 
 t.test('a kid that is given for a token wins over ours, for each kind of key', async (t) => {
@@ -254,6 +256,24 @@ t.test('one key may be listed twice, once for each of two algorithms', async (t)
   }
 })
 
+t.test('the key that signed retires as a whole, also where it is listed twice', async (t) => {
+  const { privateKey, publicKey } = rsaPair('old')
+  const jwk = publicKey.export({ format: 'jwk' })
+  const pairs = await guardedApp(t, {
+    algorithm: 'RS256', decodeAlgorithms: ['PS256'], privateKey, publicKey: [{ ...jwk, alg: 'RS256' }, { ...jwk, alg: 'PS256' }], accessTokenExpires: 60, refreshTokenExpires: 60,
+  })
+  const secrets = await guardedApp(t, { secretKey: [SECRET, SECRET], accessTokenExpires: 60, refreshTokenExpires: 60 })
+  const issuers = await Promise.all([buildApp(t, { algorithm: 'RS256', privateKey }), buildApp(t, { algorithm: 'PS256', privateKey }), buildApp(t)])
+  pairs.rotateKeys({ privateKey: rsaPair('new').privateKey })
+  secrets.rotateKeys({ secretKey: `${SECRET}-new` })
+  async function statuses (): Promise<number[]> {
+    return await Promise.all(issuers.map(async (issuer, index) => await status(index < 2 ? pairs : secrets, await issuer.createAccessToken('ada'))))
+  }
+  t.strictSame(await statuses(), [200, 200, 200])
+  moveClock(t, DAY)
+  t.strictSame(await statuses(), [422, 422, 422])
+})
+
 t.test('a token that lives longer than others of its key keeps that key alive until then', async (t) => {
   stopClock(t, SECOND)
   const app = await guardedApp(t, { algorithm: 'ES256', ...ecPair('P-256', 'old'), accessTokenExpires: 60, refreshTokenExpires: 600, decodeLeeway: 30 })
@@ -361,7 +381,9 @@ t.test('a rotation that cannot be leaves everything as it was', async (t) => {
     [{ algorithm: 'RS256', ...rsa }, { privateKey: rsaPair('', 1024).privateKey }, 'is an RSA key of 1024 bits'],
     [{ algorithm: 'RS256', ...rsa }, { privateKey: rsaPair('new').privateKey, publicKey: rsa.publicKey }, 'privateKey and publicKey do not belong together'],
     [{ algorithm: 'RS256', ...rsa }, { privateKey: rsaPair('new').privateKey, publicKey: [rsa.publicKey] }, 'privateKey and publicKey do not belong together'],
-    [{ algorithm: 'RS256', ...rsa, decodeAlgorithms: ['RS512'] }, { privateKey: rsaPair('new').privateKey, publicKey: [{ ...rsaPair('new').publicKey.export({ format: 'jwk' }), alg: 'RS256' }] }, 'decodeAlgorithms has RS512, but no key for it'],
+    [{ algorithm: 'RS256', ...rsa, decodeAlgorithms: ['RS512'] }, { privateKey: rsaPair('new').privateKey, publicKey: [{ ...rsaPair('new').publicKey.export({ format: 'jwk' }), alg: 'RS512' }] }, 'No key verifies the algorithm RS256: give a publicKey that is fit for it'],
+    [{ secretKey: SECRET }, { secretKey: rsa.publicKey.export({ format: 'der', type: 'spki' }).toString('base64') }, 'is or contains a public or private key'],
+    [{ algorithm: 'RS256', publicKey: rsa.publicKey }, { publicKey: rsaPair('new').publicKey.export({ format: 'der', type: 'spki' }).toString('base64') }, "publicKey is a key in base64; give its bytes: Buffer.from(text, 'base64')"],
     [{ algorithm: 'RS256', publicKey: rsa.publicKey }, { privateKey: rsaPair('new').privateKey }, 'rotateKeys needs publicKey for the algorithm RS256'],
     [{ algorithm: 'RS256', publicKey: rsa.publicKey }, rsaPair('new'), 'rotateKeys takes no privateKey here, but publicKey'],
     [{ algorithm: 'RS256', publicKey: rsa.publicKey }, { publicKey: rsaPair('new').privateKey }, 'publicKey must be a public key, not a private one'],
@@ -382,6 +404,30 @@ t.test('a rotation that cannot be leaves everything as it was', async (t) => {
     t.equal(kidOf(app, next), kidOf(app, token))
     t.equal(await status(app, next), 200)
   }
+})
+
+t.test('each rotation that leaves an accepted algorithm without a key makes one process warning', async (t) => {
+  const messages: string[] = []
+  const listen = (warning: Error & { code?: string }): void => {
+    if (warning.code === 'FST_JWT_EXT_IDLE_ALGORITHM') messages.push(warning.message)
+  }
+  process.on('warning', listen)
+  t.teardown(() => process.off('warning', listen))
+  const [rsa, ec] = [rsaPair('old'), ecPair()]
+  const app = await guardedApp(t, { algorithm: 'RS256', decodeAlgorithms: ['ES256'], privateKey: rsa.privateKey, publicKey: [rsa.publicKey, ec.publicKey] })
+  const token = await (await buildApp(t, { algorithm: 'ES256', ...ec })).createAccessToken('ada')
+  t.equal(await status(app, token), 200)
+  app.rotateKeys({ privateKey: rsaPair('new').privateKey })
+  t.equal(await status(app, token), 200)
+  await new Promise(setImmediate)
+  t.strictSame(messages, [])
+  for (const label of ['newer', 'newest']) app.rotateKeys({ privateKey: rsaPair(label).privateKey, publicKey: [rsaPair(label).publicKey] })
+  await new Promise(setImmediate)
+  const message = "No key serves ES256 of decodeAlgorithms, and such tokens are refused: give a fitting publicKey, or write decodeAlgorithms: ['RS256']"
+  t.strictSame(messages, [message, message])
+  const response = await app.inject({ url: '/', headers: bearer(token) })
+  t.strictSame([response.statusCode, response.json()], [422, { msg: 'The specified alg value is not allowed' }])
+  t.equal(await status(app, await app.createAccessToken('ada')), 200)
 })
 
 t.test('in production a weak secret is refused here, too', async (t) => {

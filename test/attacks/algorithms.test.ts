@@ -2,7 +2,7 @@
 import { createHmac, type KeyObject } from 'node:crypto'
 import t from 'tap'
 import { JwtDecodeError, type JwtAlgorithm, type JwtExtendedOptions } from '../../index.js'
-import { SECRET } from '../support/app.js'
+import { bearer, buildApp, SECRET } from '../support/app.js'
 import { forge } from '../support/forge.js'
 import { ASYMMETRIC, ecPair, edPair, pairFor, pem, rsaPair } from '../support/keys.js'
 import { segment, segmentsOf, signToken } from '../support/sign.js'
@@ -63,6 +63,28 @@ for (const algorithm of ['RS256', 'PS256', 'ES256', 'EdDSA'] as const) {
       await target.refuses(t, `${segment({ alg })}.${segmentsOf(target.token).slice(1).join('.')}`, `renamed to ${alg}`)
     }
     await target.passes(t, signToken(algorithm, privateKey, { sub: 'ada' }), 'the same by its own name')
+  })
+}
+
+for (const algorithm of ['RS256', 'ES256', 'EdDSA'] as const) {
+  t.test(`${algorithm}: where HMAC is accepted and there is no secret, the public key is none`, async (t) => {
+    const { privateKey, publicKey } = pairFor(algorithm)
+    const forms = [publicKey, pem(publicKey), publicKey.export({ format: 'der', type: 'spki' }), publicKey.export({ format: 'jwk' })]
+    for (const form of forms) {
+      const app = await buildApp(t, { algorithm, decodeAlgorithms: [algorithm, 'HS256'], publicKey: form })
+      app.get('/', { preHandler: app.jwtRequired() }, async (request) => request.jwtIdentity)
+      const get = async (token: string): Promise<[number, string]> => {
+        const { statusCode, body } = await app.inject({ url: '/', headers: bearer(token) })
+        return [statusCode, body]
+      }
+      for (const rotate of [false, true]) {
+        if (rotate) app.rotateKeys({ publicKey: pairFor(algorithm, 'next').publicKey })
+        for (const [name, secret] of writingsOf(publicKey)) {
+          t.strictSame(await get(forge(EVE, { alg: 'HS256', typ: 'JWT' }, secret)), [422, '{"msg":"The specified alg value is not allowed"}'], name)
+        }
+        t.strictSame(await get(signToken(algorithm, privateKey, { sub: 'ada' })), [200, 'ada'])
+      }
+    }
   })
 }
 
