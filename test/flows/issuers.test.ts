@@ -514,18 +514,61 @@ t.test('what a key server may answer', async (t) => {
         t.equal(await status(app, token), 200)
       })
     }
-    t.strictSame(target.asked, [], 'no redirect is followed')
+    t.strictSame(target.asked, [], 'no redirect to another origin is followed')
   })
 
-  t.test('a redirect on the same origin is not followed either', async (t) => {
-    for (const code of [301, 302, 307]) {
+  t.test('a redirect on the same origin is followed', async (t) => {
+    for (const code of [301, 302, 303, 307, 308]) {
       const server = await serveKeys(t, [good])
+      for (const location of ['/keys?v=2', 'keys?v=2', `${server.origin}/keys?v=2`, `//${new URL(server.origin).host}/keys?v=2`]) {
+        server.asked.length = 0
+        server.handle = (request, response) => {
+          if (request.url === '/jwks') response.writeHead(code, { location }).end('moved')
+          else sendJson(response, server.set)
+        }
+        t.equal(await status(await guardedApp(t, { issuers: [trust(server)] }), await issue(ecPair())), 200, `${code} ${location}`)
+        t.strictSame(server.asked, ['/jwks', '/keys?v=2'])
+      }
+    }
+  })
+
+  t.test('three redirects are followed, and not a fourth', async (t) => {
+    const server = await serveKeys(t, [good])
+    const hopTo = (last: number): Handler => (request, response) => {
+      const hop = Number(request.url!.slice(1)) || 0
+      if (hop === last) sendJson(response, server.set)
+      else response.writeHead(302, { location: `/${hop + 1}` }).end()
+    }
+    for (const [hops, expected] of [[3, 200], [4, 503], [Infinity, 503]] as const) {
+      server.asked.length = 0
+      server.handle = hopTo(hops)
+      t.equal(await status(await guardedApp(t, { issuers: [trust(server)] }), await issue(ecPair())), expected, `${hops} hops`)
+      t.strictSame(server.asked, ['/jwks', '/1', '/2', '/3'])
+    }
+  })
+
+  t.test('what only resembles a redirect on the same origin is not followed', async (t) => {
+    const server = await serveKeys(t, [good])
+    const target = await serveKeys(t, [good])
+    const { host, port } = new URL(server.origin)
+    const rows: [code: number, headers: Record<string, string>][] = [
+      ...[
+        target.jwksUri, `//${new URL(target.origin).host}/keys`, `https://${host}/keys`, `http://localhost:${port}/keys`, `http://127.0.0.2:${port}/keys`, 'http://127.0.0.1/keys',
+        `blob:${server.origin}/keys`, `data:application/json,${JSON.stringify({ keys: [good] })}`, 'file:///etc/keys.json', 'http://[', `http://${host}@${new URL(target.origin).host}/keys`
+      ].map((location) => [302, { location }] as [number, Record<string, string>]),
+      [302, {}],
+      ...[201, 300, 304, 305, 306, 404, 500].map((code) => [code, { location: '/keys' }] as [number, Record<string, string>]),
+    ]
+    for (const [code, headers] of rows) {
+      server.asked.length = 0
       server.handle = (request, response) => {
-        if (request.url === '/jwks') response.writeHead(code, { location: '/keys' }).end()
+        if (request.url === '/jwks') response.writeHead(code, headers).end()
         else sendJson(response, server.set)
       }
-      t.equal(await status(await guardedApp(t, { issuers: [trust(server)] }), await issue(ecPair())), 503)
-      t.strictSame(server.asked, ['/jwks'])
+      const app = await buildApp(t, { issuers: [trust(server)] })
+      const outcome = await app.decodeToken(await issue(ecPair())).catch((error: unknown) => error)
+      t.match(outcome, { statusCode: 503, hint: `${server.jwksUri} answered ${code}` }, `${code} ${headers['location']}`)
+      t.strictSame([server.asked, target.asked], [['/jwks'], []])
     }
   })
 
@@ -549,7 +592,7 @@ t.test('what a key server may answer', async (t) => {
     }
   })
 
-  t.test('a key server that is slow, or never done, is waited for five seconds, discovery included', { timeout: 30_000 }, async (t) => {
+  t.test('a key server that is slow, or never done, is waited for five seconds, discovery and redirects included', { timeout: 30_000 }, async (t) => {
     const silent: Handler = () => {}
     const dribbling: Handler = (_request, response) => {
       response.write('{"keys":[')
@@ -560,10 +603,14 @@ t.test('what a key server may answer', async (t) => {
       if (request.url === '/jwks') return
       setTimeout(() => { sendJson(response, { issuer: server.origin, jwks_uri: server.jwksUri }) }, 4000)
     }
+    const hopping: Handler = (request, response) => {
+      if (request.url !== '/jwks') return
+      setTimeout(() => { response.writeHead(302, { location: '/keys' }).end() }, 4000)
+    }
     const started = performance.now()
-    await Promise.all(['silent', 'dribbling', 'halting'].map(async (what) => {
+    await Promise.all(['silent', 'dribbling', 'halting', 'hopping'].map(async (what) => {
       const server = await serveKeys(t)
-      server.handle = what === 'silent' ? silent : what === 'dribbling' ? dribbling : halting(server)
+      server.handle = what === 'halting' ? halting(server) : { silent, dribbling, hopping }[what as 'silent' | 'dribbling' | 'hopping']
       const issuer = what === 'halting' ? { issuer: server.origin, audience: 'api' } : trust(server)
       const app = await guardedApp(t, { secretKey: SECRET, issuers: [issuer] })
       const token = await issue(ecPair(), { iss: issuer.issuer })
@@ -571,7 +618,7 @@ t.test('what a key server may answer', async (t) => {
       await sleep(100)
       t.equal(await status(app, await app.createAccessToken('bob')), 200, 'nobody else waits')
       for (const answer of await pending) t.match(answer, { status: 503, body: UNAVAILABLE }, what)
-      t.equal(server.asked.length, what === 'halting' ? 2 : 1)
+      t.equal(server.asked.length, what === 'halting' || what === 'hopping' ? 2 : 1)
     }))
     const took = performance.now() - started
     t.ok(took > 4000 && took < 8000, `${Math.round(took)} ms`)
@@ -638,16 +685,25 @@ t.test('discovery', async (t) => {
     }
   })
 
-  t.test('a redirect of the document is not followed', async (t) => {
+  t.test('a redirect of the document is followed on the same origin, and to no other', async (t) => {
+    const document = '/.well-known/openid-configuration'
+    const elsewhere = await serveKeys(t, [good])
     const server = await serveKeys(t)
-    server.handle = (request, response) => {
-      if (request.url === '/real') sendJson(response, { issuer: server.origin, jwks_uri: server.jwksUri })
-      else if (request.url === '/jwks') sendJson(response, { keys: [good] })
-      else response.writeHead(302, { location: '/real' }).end()
+    for (const [location, expected, asked] of [
+      ['/real', 200, [document, '/real', '/jwks']],
+      [`${elsewhere.origin}/real`, 503, [document, '/.well-known/oauth-authorization-server']],
+    ] as const) {
+      server.asked.length = 0
+      server.handle = (request, response) => {
+        if (request.url === '/real') sendJson(response, { issuer: server.origin, jwks_uri: server.jwksUri })
+        else if (request.url === '/jwks') sendJson(response, { keys: [good] })
+        else response.writeHead(302, { location }).end()
+      }
+      const app = await guardedApp(t, { issuers: [{ issuer: server.origin, audience: 'api' }] })
+      t.equal(await status(app, await issue(ecPair(), { iss: server.origin })), expected, location)
+      t.strictSame(server.asked, asked)
     }
-    const app = await guardedApp(t, { issuers: [{ issuer: server.origin, audience: 'api' }] })
-    t.equal(await status(app, await issue(ecPair(), { iss: server.origin })), 503)
-    t.notOk(server.asked.includes('/real'))
+    t.strictSame(elsewhere.asked, [])
   })
 })
 
