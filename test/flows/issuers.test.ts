@@ -685,6 +685,23 @@ t.test('discovery', async (t) => {
     }
   })
 
+  t.test('an issuer on https cannot send us to plain http, not even on this host', async (t) => {
+    const issuer = 'https://login.example.com'
+    const server = await serveKeys(t)
+    const { fetch } = globalThis
+    // No test can serve its documents there, so they are asked for here.
+    globalThis.fetch = async (input, init) => await fetch(String(input).replace(issuer, server.origin), init)
+    t.teardown(() => { globalThis.fetch = fetch })
+    const documents = ['/.well-known/openid-configuration', '/.well-known/oauth-authorization-server']
+    for (const [origin, expected, asked] of [[issuer, 200, [documents[0], '/jwks']], [server.origin, 503, documents]] as const) {
+      server.asked.length = 0
+      server.handle = (request, response) => { sendJson(response, request.url === '/jwks' ? { keys: [good] } : { issuer, jwks_uri: `${origin}/jwks` }) }
+      const app = await guardedApp(t, { issuers: [{ issuer, audience: 'api' }] })
+      t.equal(await status(app, await issue(ecPair(), { iss: issuer })), expected, origin)
+      t.strictSame(server.asked, asked)
+    }
+  })
+
   t.test('a redirect of the document is followed on the same origin, and to no other', async (t) => {
     const document = '/.well-known/openid-configuration'
     const elsewhere = await serveKeys(t, [good])
