@@ -55,7 +55,10 @@ export function createIssuerKeys (settings: IssuerSettings): IssuerKeys {
     try {
       const answered = await fetchKeys(settings)
       const keys = answered.flatMap((jwk) => readIssuerKey(jwk, settings) ?? [])
-      if (keys.length === 0) throw new Error('The key set has no key that is fit for the algorithms')
+      // What was answered counts, also where it is nothing: its last keys may have been withdrawn since they leaked.
+      if (keys.length === 0 && set?.keys.length !== 0) {
+        warn(`The key set of ${settings.issuer} has no key that is fit for the algorithms; its tokens are refused`)
+      }
       set = replace(set?.keys ?? [], keys)
       setback = undefined
     } catch (error) {

@@ -44,7 +44,7 @@ export interface TrustedIssuer {
    * Connect Discovery 1.0 §4, then RFC 8414 §3), on http only under one that is on http. It is fetched when the first
    * token comes, within 5 seconds and 500,000 bytes, with at most 3 redirects, none to another origin; again in the
    * background every 10 minutes, and for an unknown `kid`, then not for 10 seconds if that brought nothing. While it
-   * cannot be fetched the last one serves; without one: 503.
+   * cannot be fetched the last one serves; without one: 503. One without a key that is fit counts: no token passes.
    */
   jwksUri?: string | undefined
   /** The algorithms that it may sign with. @default all of RS*, PS*, ES* and EdDSA that the key is fit for */
