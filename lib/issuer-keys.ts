@@ -28,12 +28,12 @@ interface IssuerKey {
 /** What the issuer answered last. */
 interface KeySet {
   readonly keys: readonly IssuerKey[]
-  readonly oldAt: number
+  readonly at: number
 }
 
 /** A fetch since then that was of no use: it failed, or it did not bring the key that it was made for. */
 interface Setback {
-  readonly overAt: number
+  readonly at: number
   readonly cause?: Error
 }
 
@@ -66,7 +66,7 @@ export function createIssuerKeys (settings: IssuerSettings): IssuerKeys {
       if (set !== undefined && setback?.cause === undefined) {
         warn(`The key set of ${settings.issuer} cannot be fetched; the last one goes on serving (${reasonOf(cause)})`)
       }
-      setback = { overAt: Date.now() + COOL_DOWN, cause }
+      setback = { at: Date.now(), cause }
     } finally {
       pending = undefined
     }
@@ -79,16 +79,16 @@ export function createIssuerKeys (settings: IssuerSettings): IssuerKeys {
       throw new KeySetUnavailableError(undefined, { cause, hint: reasonOf(cause) })
     }
     const found = lookUp(header)
-    if (found.length === 0) setback ??= { overAt: Date.now() + COOL_DOWN }
+    if (found.length === 0) setback ??= { at: Date.now() }
     return found
   }
 
   return {
     find (header, now) {
       const found = lookUp(header)
-      const isCoolingDown = setback !== undefined && now < setback.overAt
+      const isCoolingDown = setback !== undefined && isWithin(COOL_DOWN, setback.at, now)
       if (found.length > 0) {
-        if (now >= set!.oldAt && !isCoolingDown) pending ??= refresh()
+        if (!isCoolingDown && !isWithin(OLD, set!.at, now)) pending ??= refresh()
         return found
       }
       if (!isCoolingDown) return fetchFor(header)
@@ -101,10 +101,15 @@ export function createIssuerKeys (settings: IssuerSettings): IssuerKeys {
 // A key that stays keeps its verifier, and with it the tokens that were verified.
 function replace (before: readonly IssuerKey[], answered: readonly IssuerKey[]): KeySet {
   const keys = answered.map((key) => before.find(({ id }) => id === key.id) ?? key)
-  const oldAt = Date.now() + OLD
+  const at = Date.now()
   for (const { verifier } of before) verifier.until = 0
-  for (const { verifier } of keys) verifier.until = oldAt
-  return { keys, oldAt }
+  for (const { verifier } of keys) verifier.until = at + OLD
+  return { keys, at }
+}
+
+// A clock that was put back would make it last for as long: what has not begun yet is over.
+function isWithin (duration: number, since: number, now: number): boolean {
+  return now >= since && now < since + duration
 }
 
 // What is for encryption, of an unknown type or too small is passed over, and the rest of the set works.

@@ -453,6 +453,42 @@ t.test('when keys are fetched', async (t) => {
     t.equal(server.asked.length, 4)
   })
 
+  t.test('a clock that is put back keeps no set and no cool-down alive', async (t) => {
+    stopClock(t, Math.floor(Date.now() / 1000))
+    const server = await serveKeys(t, [publicJwk(ecPair(), { kid: '1' })])
+    const app = await guardedApp(t, { issuers: [trust(server)], decodeLeeway: 100_000 })
+    const tokens = await Promise.all(Array.from({ length: 5 }, () => issue(ecPair())))
+    const unknown = await issue(ecPair('P-256', '2'), {}, { kid: '2' })
+    t.equal(await status(app, tokens[0]!), 200)
+    t.equal(await status(app, unknown), 422)
+    t.equal(server.asked.length, 2, 'a cool-down has begun')
+    moveClock(t, -3600)
+    t.equal(await status(app, unknown), 422)
+    t.equal(server.asked.length, 3, 'it is over')
+    t.equal(await status(app, unknown), 422)
+    t.equal(server.asked.length, 3, 'and another one has begun')
+
+    moveClock(t, -3600)
+    t.equal(await status(app, tokens[1]!), 200)
+    await server.settle(4)
+    t.equal(server.asked.length, 4, 'the set was old')
+    t.equal(await status(app, tokens[2]!), 200)
+    await server.settle(4)
+    t.equal(server.asked.length, 4, 'and is new')
+
+    server.handle = (_request, response) => { response.writeHead(500).end() }
+    moveClock(t, 600)
+    t.equal(await status(app, tokens[3]!), 200)
+    await server.settle(5)
+    server.handle = undefined
+    server.set = { keys: [publicJwk(ecPair('P-256', '2'), { kid: '2' })] }
+    moveClock(t, -3600)
+    t.equal(await status(app, tokens[4]!), 200)
+    await server.settle(6)
+    t.equal(server.asked.length, 6, 'nor does it matter that the last fetch failed')
+    t.strictSame([await status(app, tokens[0]!), await status(app, unknown)], [422, 200], 'what it withdrew meanwhile is gone')
+  })
+
   t.test('keys that are withdrawn all at once verify no more, whatever stands in their place', async (t) => {
     const good = publicJwk(ecPair(), { kid: '1' })
     const nothing = `The key set of ${ISSUER} has no key that is fit for the algorithms; its tokens are refused`
