@@ -1,7 +1,7 @@
 import type { JwtHeader } from '../types/claims.js'
 import { KeySetUnavailableError } from './errors.js'
 import { thumbprintOf } from './key-id.js'
-import { readPublicKey, type Key } from './keys.js'
+import { readPublicKey } from './keys.js'
 import { fetchKeys } from './remote-keys.js'
 import { compileVerifier, type Verifier } from './signatures.js'
 import type { IssuerSettings } from './trusted-issuers.js'
@@ -25,77 +25,91 @@ interface IssuerKey {
   readonly verifier: Verifier
 }
 
+/** What the issuer answered last. */
+interface KeySet {
+  readonly keys: readonly IssuerKey[]
+  readonly at: number
+}
+
+/** A fetch since then that was of no use: it failed, or it did not bring the key that it was made for. */
+interface Setback {
+  readonly at: number
+  readonly cause?: Error
+}
+
 /** Makes the keys of an issuer. Nothing is fetched yet. */
 export function createIssuerKeys (settings: IssuerSettings): IssuerKeys {
-  let keys: readonly IssuerKey[] | undefined
+  let set: KeySet | undefined
+  let setback: Setback | undefined
+  // One request in flight, however many wait for it.
   let pending: Promise<void> | undefined
-  let oldAt = 0
-  let notBefore = 0
-  let isFailing = false
 
   function lookUp ({ kid }: JwtHeader): readonly Verifier[] {
-    return (keys ?? [])
+    return (set?.keys ?? [])
       .map(({ verifier }) => verifier)
       .filter((verifier) => kid === undefined || verifier.kid === undefined || verifier.kid === kid)
   }
 
-  // One request in flight, however many wait for it.
-  function load (): Promise<void> {
-    pending ??= fetchKeys(settings).then(replace).then(succeed, fail).finally(() => { pending = undefined })
-    return pending
-  }
-
-  function replace (set: readonly Record<string, unknown>[]): void {
-    const next = set.flatMap((jwk) => readIssuerKey(jwk, settings) ?? [])
-    if (next.length === 0) throw new Error('The key set has no key that is fit for the algorithms')
-    // A key that stays keeps its verifier, and with it the tokens that were verified.
-    const before = keys ?? []
-    keys = next.map((key) => before.find(({ id }) => id === key.id) ?? key)
-    for (const key of before) if (!keys.includes(key)) key.verifier.until = 0
-  }
-
-  function succeed (): void {
-    isFailing = false
-    oldAt = Date.now() + OLD
-    for (const { verifier } of keys!) verifier.until = oldAt
-  }
-
-  function fail (cause: Error): never {
-    notBefore = Date.now() + COOL_DOWN
-    if (keys !== undefined && !isFailing) {
-      process.emitWarning(`The key set of ${settings.issuer} cannot be fetched; the last one goes on serving (${reasonOf(cause)})`, {
-        code: 'FST_JWT_EXT_KEY_SET',
-      })
+  // Does not reject: nobody may be waiting, and those who are look at what there is then.
+  async function refresh (): Promise<void> {
+    try {
+      const answered = await fetchKeys(settings)
+      const keys = answered.flatMap((jwk) => readIssuerKey(jwk, settings) ?? [])
+      // What was answered counts, also where it is nothing: its last keys may have been withdrawn since they leaked.
+      if (keys.length === 0 && set?.keys.length !== 0) {
+        warn(`The key set of ${settings.issuer} has no key that is fit for the algorithms; its tokens are refused`)
+      }
+      set = replace(set?.keys ?? [], keys)
+      setback = undefined
+    } catch (error) {
+      const cause = error as Error
+      if (set !== undefined && setback?.cause === undefined) {
+        warn(`The key set of ${settings.issuer} cannot be fetched; the last one goes on serving (${reasonOf(cause)})`)
+      }
+      setback = { at: Date.now(), cause }
+    } finally {
+      pending = undefined
     }
-    isFailing = true
-    throw new KeySetUnavailableError(undefined, { cause, hint: reasonOf(cause) })
   }
 
   async function fetchFor (header: JwtHeader): Promise<readonly Verifier[]> {
-    try {
-      await load()
-    } catch (error) {
-      if (keys === undefined) throw error
+    await (pending ??= refresh())
+    if (set === undefined) {
+      const cause = setback!.cause!
+      throw new KeySetUnavailableError(undefined, { cause, hint: reasonOf(cause) })
     }
     const found = lookUp(header)
-    if (found.length === 0) notBefore = Date.now() + COOL_DOWN
+    if (found.length === 0) setback ??= { at: Date.now() }
     return found
   }
 
   return {
     find (header, now) {
       const found = lookUp(header)
+      const isCoolingDown = setback !== undefined && isWithin(COOL_DOWN, setback.at, now)
       if (found.length > 0) {
-        if (now >= oldAt && now >= notBefore) load().catch(() => {})
+        if (!isCoolingDown && !isWithin(OLD, set!.at, now)) pending ??= refresh()
         return found
       }
-      if (now < notBefore) {
-        if (keys === undefined) throw new KeySetUnavailableError()
-        return found
-      }
-      return fetchFor(header)
+      if (!isCoolingDown) return fetchFor(header)
+      if (set === undefined) throw new KeySetUnavailableError()
+      return found
     },
   }
+}
+
+// A key that stays keeps its verifier, and with it the tokens that were verified.
+function replace (before: readonly IssuerKey[], answered: readonly IssuerKey[]): KeySet {
+  const keys = answered.map((key) => before.find(({ id }) => id === key.id) ?? key)
+  const at = Date.now()
+  for (const { verifier } of before) verifier.until = 0
+  for (const { verifier } of keys) verifier.until = at + OLD
+  return { keys, at }
+}
+
+// A clock that was put back would make it last for as long: what has not begun yet is over.
+function isWithin (duration: number, since: number, now: number): boolean {
+  return now >= since && now < since + duration
 }
 
 // What is for encryption, of an unknown type or too small is passed over, and the rest of the set works.
@@ -103,16 +117,18 @@ function readIssuerKey (jwk: Record<string, unknown>, { algorithms }: IssuerSett
   const { key_ops: operations, kid } = jwk
   if (Array.isArray(operations) && !operations.includes('verify')) return undefined
   if (kid !== undefined && typeof kid !== 'string') return undefined
-  let key: Key
   try {
-    key = readPublicKey(jwk, 'A key of the set')
+    const { object, algorithms: possible } = readPublicKey(jwk, 'A key of the set')
+    const fit = algorithms.filter((algorithm) => possible.includes(algorithm))
+    if (fit.length === 0) return undefined
+    return { id: JSON.stringify([kid, thumbprintOf(object), fit]), verifier: compileVerifier({ object, algorithms: fit, kid, until: 0 }) }
   } catch {
     return undefined
   }
-  const fit = algorithms.filter((algorithm) => key.algorithms.includes(algorithm))
-  if (fit.length === 0) return undefined
-  const verifier = compileVerifier({ object: key.object, algorithms: fit, kid, until: 0 })
-  return { id: JSON.stringify([kid, thumbprintOf(key.object), fit]), verifier }
+}
+
+function warn (message: string): void {
+  process.emitWarning(message, { code: 'FST_JWT_EXT_KEY_SET' })
 }
 
 function reasonOf (cause: Error): string {

@@ -5,6 +5,8 @@ const PATIENCE = 5000
 /** The most bytes that one answer may have; the largest known key sets have some 30,000. */
 const MOST_BYTES = 500_000
 const MOST_KEYS = 100
+const MOST_HOPS = 3
+const REDIRECTS: readonly number[] = [301, 302, 303, 307, 308]
 
 /** Fetches the key set of an issuer: a list of what may be JWKs. Rejects where there is none to be had. */
 export async function fetchKeys ({ issuer, jwksUri }: IssuerSettings): Promise<readonly Record<string, unknown>[]> {
@@ -33,22 +35,25 @@ async function discover (issuer: string, signal: AbortSignal): Promise<URL> {
 function readConfiguration (configuration: Record<string, unknown>, issuer: string): URL {
   // One issuer must not speak for another (RFC 8414 §3.3).
   if (configuration['issuer'] !== issuer) throw new Error('The configuration is another issuer’s')
-  const uri = configuration['jwks_uri']
-  if (typeof uri !== 'string' || !URL.canParse(uri) || !isTrustworthy(new URL(uri))) {
+  const text = configuration['jwks_uri']
+  const uri = typeof text === 'string' && URL.canParse(text) ? new URL(text) : undefined
+  // Plain http leads to this host, and nobody elsewhere is to say what is asked there.
+  if (uri === undefined || !isTrustworthy(uri) || (uri.protocol === 'http:' && new URL(issuer).protocol !== 'http:')) {
     throw new Error('The configuration has no jwks_uri that begins with https://')
   }
-  return new URL(uri)
+  return uri
 }
 
-async function fetchJson (url: URL, signal: AbortSignal): Promise<Record<string, unknown>> {
+async function fetchJson (url: URL, signal: AbortSignal, hopsLeft = MOST_HOPS): Promise<Record<string, unknown>> {
   const response = await fetch(url, {
-    // Where it leads to was not configured.
     redirect: 'manual',
     signal,
     headers: { accept: 'application/json, application/jwk-set+json' },
   })
   if (response.status !== 200) {
     await response.body?.cancel()
+    const target = readRedirect(response, url)
+    if (target !== undefined && hopsLeft > 0) return await fetchJson(target, signal, hopsLeft - 1)
     throw new Error(`${url.href} answered ${response.status}`)
   }
   const parts: Uint8Array[] = []
@@ -61,6 +66,15 @@ async function fetchJson (url: URL, signal: AbortSignal): Promise<Record<string,
   const value: unknown = JSON.parse(Buffer.concat(parts).toString('utf8'))
   if (!isRecord(value)) throw new Error(`${url.href} answered no JSON object`)
   return value
+}
+
+// Another origin was not configured: what leads there may be an open redirect, or aim at a host inside.
+function readRedirect ({ status, headers }: Response, url: URL): URL | undefined {
+  const location = headers.get('location')
+  if (!REDIRECTS.includes(status) || location === null || !URL.canParse(location, url.href)) return undefined
+  const target = new URL(location, url)
+  // Not by `origin`, which a blob: address shares with the page it is of.
+  return target.protocol === url.protocol && target.host === url.host ? target : undefined
 }
 
 function isRecord (value: unknown): value is Record<string, unknown> {

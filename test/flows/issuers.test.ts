@@ -25,7 +25,7 @@ interface KeyServer extends Listener {
   set: unknown
   /** Answers in its place. */
   handle: Handler | undefined
-  /** Waits until there were so many requests, for the answer to be read, and for those that should not come. */
+  /** Waits until there were so many requests, if not for long, for the answer to be read, and for those that should not come. */
   settle (requests: number): Promise<void>
 }
 
@@ -43,7 +43,7 @@ async function serveKeys (t: Test, keys: unknown[] = []): Promise<KeyServer> {
   const server: KeyServer = {
     ...listener, asked, jwksUri: `${listener.origin}/jwks`, set: { keys }, handle: undefined,
     async settle (requests) {
-      while (asked.length < requests) await sleep(1)
+      for (let round = 0; asked.length < requests && round < 1000; round++) await sleep(1)
       await sleep(20)
     },
   }
@@ -70,6 +70,15 @@ function issueByHand (privateKey: KeyObject, header: Record<string, unknown> = {
 
 function trust (server: KeyServer, more: Partial<TrustedIssuer> = {}): TrustedIssuer {
   return { issuer: ISSUER, audience: 'api', jwksUri: server.jwksUri, ...more }
+}
+
+/** The warnings about key sets from now on. */
+function collectWarnings (t: Test): string[] {
+  const messages: string[] = []
+  const listener = (warning: Error & { code?: string }): void => { if (warning.code === 'FST_JWT_EXT_KEY_SET') messages.push(warning.message) }
+  process.on('warning', listener)
+  t.teardown(() => process.off('warning', listener))
+  return messages
 }
 
 async function guardedApp (t: Test, options: JwtExtendedOptions, server: FastifyServerOptions = {}): Promise<FastifyInstance> {
@@ -302,7 +311,7 @@ t.test('which keys may verify what', async (t) => {
 
   t.test('the first hundred keys of a set count', async (t) => {
     const junk = (length: number): object[] => Array.from({ length }, (_, index) => ({ kty: 'XYZ', kid: `${index}` }))
-    for (const [before, expected] of [[99, 200], [100, 503]] as const) {
+    for (const [before, expected] of [[99, 200], [100, 422]] as const) {
       const server = await serveKeys(t, [...junk(before), publicJwk(ecPair(), { kid: '1' })])
       t.equal(await status(await guardedApp(t, { issuers: [trust(server)] }), await issue(ecPair())), expected)
     }
@@ -444,6 +453,108 @@ t.test('when keys are fetched', async (t) => {
     t.equal(server.asked.length, 4)
   })
 
+  t.test('a clock that is put back keeps no set and no cool-down alive', async (t) => {
+    stopClock(t, Math.floor(Date.now() / 1000))
+    const server = await serveKeys(t, [publicJwk(ecPair(), { kid: '1' })])
+    const app = await guardedApp(t, { issuers: [trust(server)], decodeLeeway: 100_000 })
+    const tokens = await Promise.all(Array.from({ length: 5 }, () => issue(ecPair())))
+    const unknown = await issue(ecPair('P-256', '2'), {}, { kid: '2' })
+    t.equal(await status(app, tokens[0]!), 200)
+    t.equal(await status(app, unknown), 422)
+    t.equal(server.asked.length, 2, 'a cool-down has begun')
+    moveClock(t, -3600)
+    t.equal(await status(app, unknown), 422)
+    t.equal(server.asked.length, 3, 'it is over')
+    t.equal(await status(app, unknown), 422)
+    t.equal(server.asked.length, 3, 'and another one has begun')
+
+    moveClock(t, -3600)
+    t.equal(await status(app, tokens[1]!), 200)
+    await server.settle(4)
+    t.equal(server.asked.length, 4, 'the set was old')
+    t.equal(await status(app, tokens[2]!), 200)
+    await server.settle(4)
+    t.equal(server.asked.length, 4, 'and is new')
+
+    server.handle = (_request, response) => { response.writeHead(500).end() }
+    moveClock(t, 600)
+    t.equal(await status(app, tokens[3]!), 200)
+    await server.settle(5)
+    server.handle = undefined
+    server.set = { keys: [publicJwk(ecPair('P-256', '2'), { kid: '2' })] }
+    moveClock(t, -3600)
+    t.equal(await status(app, tokens[4]!), 200)
+    await server.settle(6)
+    t.equal(server.asked.length, 6, 'nor does it matter that the last fetch failed')
+    t.strictSame([await status(app, tokens[0]!), await status(app, unknown)], [422, 200], 'what it withdrew meanwhile is gone')
+  })
+
+  t.test('keys that are withdrawn all at once verify no more, whatever stands in their place', async (t) => {
+    const good = publicJwk(ecPair(), { kid: '1' })
+    const nothing = `The key set of ${ISSUER} has no key that is fit for the algorithms; its tokens are refused`
+    for (const keys of [[], [{ ...good, use: 'enc' }], [publicJwk(rsaPair(), { kid: '1' })], [null, 5]]) {
+      await t.test(JSON.stringify(keys).slice(0, 40), async (t) => {
+        stopClock(t, Math.floor(Date.now() / 1000))
+        const warnings = collectWarnings(t)
+        const server = await serveKeys(t, [good])
+        const app = await guardedApp(t, { issuers: [trust(server, { algorithms: ['ES256'] })] })
+        const [cached, unseen] = [await issue(ecPair()), await issue(ecPair())]
+        t.equal(await status(app, cached), 200)
+        server.set = { keys }
+        moveClock(t, 600)
+        t.equal(await status(app, cached), 200, 'nobody waits for the new set')
+        await server.settle(2)
+        for (const token of [cached, unseen]) t.match(await get(app, token), { status: 422, body: NO_KEY })
+        t.equal(server.asked.length, 3, 'their key was asked for once')
+
+        server.handle = (_request, response) => { response.writeHead(500).end() }
+        moveClock(t, 10)
+        t.match(await get(app, cached), { status: 422, body: NO_KEY }, 'a fetch that fails brings them not back')
+        server.handle = undefined
+        moveClock(t, 10)
+        t.equal(await status(app, cached), 422)
+        t.equal(server.asked.length, 5)
+        await server.settle(5)
+        t.strictSame(warnings.filter((message) => message === nothing), [nothing], 'it is told once')
+
+        server.set = { keys: [good] }
+        moveClock(t, 10)
+        t.strictSame([await status(app, cached), await status(app, unseen)], [200, 200])
+        server.set = { keys }
+        moveClock(t, 600)
+        t.equal(await status(app, cached), 200)
+        await server.settle(7)
+        t.equal(await status(app, cached), 422)
+        await server.settle(8)
+        t.equal(warnings.filter((message) => message === nothing).length, 2, 'and once more where it happens again')
+      })
+    }
+  })
+
+  t.test('a first set without a key that is fit refuses tokens: it was answered', async (t) => {
+    const good = publicJwk(ecPair(), { kid: '1' })
+    for (const keys of [[], [{ ...good, use: 'enc' }], ['key']]) {
+      await t.test(JSON.stringify(keys).slice(0, 40), async (t) => {
+        stopClock(t, Math.floor(Date.now() / 1000))
+        const warnings = collectWarnings(t)
+        const server = await serveKeys(t, keys)
+        const flask = await guardedApp(t, { issuers: [trust(server)] })
+        const rfc6750 = await guardedApp(t, { issuers: [trust(server)], errorProfile: 'rfc6750' })
+        const token = await issue(ecPair())
+        for (let round = 0; round < 3; round++) {
+          t.match(await get(flask, token), { status: 422, body: NO_KEY })
+          t.match(await get(rfc6750, token), { status: 401, body: NO_KEY, headers: { 'www-authenticate': /error="invalid_token"/ } })
+        }
+        t.equal(server.asked.length, 2, 'each has asked once')
+        await server.settle(2)
+        t.equal(warnings.length, 2, 'and told once')
+        server.set = { keys: [good] }
+        moveClock(t, 10)
+        t.strictSame([await status(flask, token), await status(rfc6750, token)], [200, 200])
+      })
+    }
+  })
+
   t.test('a token that was verified costs no fetch and no reading', async (t) => {
     const server = await serveKeys(t, [publicJwk(ecPair(), { kid: '1' })])
     const app = await guardedApp(t, { secretKey: SECRET, issuers: [trust(server)] })
@@ -486,8 +597,6 @@ t.test('what a key server may answer', async (t) => {
       ['null', undefined, 'null', 'answered no JSON object'],
       ['no keys', undefined, {}, 'The key set has no list of keys'],
       ['keys that are no list', undefined, { keys: { 1: good } }, 'The key set has no list of keys'],
-      ['an empty list', undefined, { keys: [] }, 'The key set has no key that is fit for the algorithms'],
-      ['no key that is fit', undefined, { keys: [{ ...good, use: 'enc' }] }, 'The key set has no key that is fit for the algorithms'],
       ['204', (_request, response) => { response.writeHead(204).end() }, undefined, 'answered 204'],
       ['404', (_request, response) => { response.statusCode = 404; sendJson(response, { keys: [good] }) }, undefined, 'answered 404'],
       ['500', (_request, response) => { response.statusCode = 500; sendJson(response, { keys: [good] }) }, undefined, 'answered 500'],
@@ -514,18 +623,61 @@ t.test('what a key server may answer', async (t) => {
         t.equal(await status(app, token), 200)
       })
     }
-    t.strictSame(target.asked, [], 'no redirect is followed')
+    t.strictSame(target.asked, [], 'no redirect to another origin is followed')
   })
 
-  t.test('a redirect on the same origin is not followed either', async (t) => {
-    for (const code of [301, 302, 307]) {
+  t.test('a redirect on the same origin is followed', async (t) => {
+    for (const code of [301, 302, 303, 307, 308]) {
       const server = await serveKeys(t, [good])
+      for (const location of ['/keys?v=2', 'keys?v=2', `${server.origin}/keys?v=2`, `//${new URL(server.origin).host}/keys?v=2`]) {
+        server.asked.length = 0
+        server.handle = (request, response) => {
+          if (request.url === '/jwks') response.writeHead(code, { location }).end('moved')
+          else sendJson(response, server.set)
+        }
+        t.equal(await status(await guardedApp(t, { issuers: [trust(server)] }), await issue(ecPair())), 200, `${code} ${location}`)
+        t.strictSame(server.asked, ['/jwks', '/keys?v=2'])
+      }
+    }
+  })
+
+  t.test('three redirects are followed, and not a fourth', async (t) => {
+    const server = await serveKeys(t, [good])
+    const hopTo = (last: number): Handler => (request, response) => {
+      const hop = Number(request.url!.slice(1)) || 0
+      if (hop === last) sendJson(response, server.set)
+      else response.writeHead(302, { location: `/${hop + 1}` }).end()
+    }
+    for (const [hops, expected] of [[3, 200], [4, 503], [Infinity, 503]] as const) {
+      server.asked.length = 0
+      server.handle = hopTo(hops)
+      t.equal(await status(await guardedApp(t, { issuers: [trust(server)] }), await issue(ecPair())), expected, `${hops} hops`)
+      t.strictSame(server.asked, ['/jwks', '/1', '/2', '/3'])
+    }
+  })
+
+  t.test('what only resembles a redirect on the same origin is not followed', async (t) => {
+    const server = await serveKeys(t, [good])
+    const target = await serveKeys(t, [good])
+    const { host, port } = new URL(server.origin)
+    const rows: [code: number, headers: Record<string, string>][] = [
+      ...[
+        target.jwksUri, `//${new URL(target.origin).host}/keys`, `https://${host}/keys`, `http://localhost:${port}/keys`, `http://127.0.0.2:${port}/keys`, 'http://127.0.0.1/keys',
+        `blob:${server.origin}/keys`, `data:application/json,${JSON.stringify({ keys: [good] })}`, 'file:///etc/keys.json', 'http://[', `http://${host}@${new URL(target.origin).host}/keys`
+      ].map((location) => [302, { location }] as [number, Record<string, string>]),
+      [302, {}],
+      ...[201, 300, 304, 305, 306, 404, 500].map((code) => [code, { location: '/keys' }] as [number, Record<string, string>]),
+    ]
+    for (const [code, headers] of rows) {
+      server.asked.length = 0
       server.handle = (request, response) => {
-        if (request.url === '/jwks') response.writeHead(code, { location: '/keys' }).end()
+        if (request.url === '/jwks') response.writeHead(code, headers).end()
         else sendJson(response, server.set)
       }
-      t.equal(await status(await guardedApp(t, { issuers: [trust(server)] }), await issue(ecPair())), 503)
-      t.strictSame(server.asked, ['/jwks'])
+      const app = await buildApp(t, { issuers: [trust(server)] })
+      const outcome = await app.decodeToken(await issue(ecPair())).catch((error: unknown) => error)
+      t.match(outcome, { statusCode: 503, hint: `${server.jwksUri} answered ${code}` }, `${code} ${headers['location']}`)
+      t.strictSame([server.asked, target.asked], [['/jwks'], []])
     }
   })
 
@@ -549,7 +701,7 @@ t.test('what a key server may answer', async (t) => {
     }
   })
 
-  t.test('a key server that is slow, or never done, is waited for five seconds, discovery included', { timeout: 30_000 }, async (t) => {
+  t.test('a key server that is slow, or never done, is waited for five seconds, discovery and redirects included', { timeout: 30_000 }, async (t) => {
     const silent: Handler = () => {}
     const dribbling: Handler = (_request, response) => {
       response.write('{"keys":[')
@@ -560,10 +712,14 @@ t.test('what a key server may answer', async (t) => {
       if (request.url === '/jwks') return
       setTimeout(() => { sendJson(response, { issuer: server.origin, jwks_uri: server.jwksUri }) }, 4000)
     }
+    const hopping: Handler = (request, response) => {
+      if (request.url !== '/jwks') return
+      setTimeout(() => { response.writeHead(302, { location: '/keys' }).end() }, 4000)
+    }
     const started = performance.now()
-    await Promise.all(['silent', 'dribbling', 'halting'].map(async (what) => {
+    await Promise.all(['silent', 'dribbling', 'halting', 'hopping'].map(async (what) => {
       const server = await serveKeys(t)
-      server.handle = what === 'silent' ? silent : what === 'dribbling' ? dribbling : halting(server)
+      server.handle = what === 'halting' ? halting(server) : { silent, dribbling, hopping }[what as 'silent' | 'dribbling' | 'hopping']
       const issuer = what === 'halting' ? { issuer: server.origin, audience: 'api' } : trust(server)
       const app = await guardedApp(t, { secretKey: SECRET, issuers: [issuer] })
       const token = await issue(ecPair(), { iss: issuer.issuer })
@@ -571,7 +727,7 @@ t.test('what a key server may answer', async (t) => {
       await sleep(100)
       t.equal(await status(app, await app.createAccessToken('bob')), 200, 'nobody else waits')
       for (const answer of await pending) t.match(answer, { status: 503, body: UNAVAILABLE }, what)
-      t.equal(server.asked.length, what === 'halting' ? 2 : 1)
+      t.equal(server.asked.length, what === 'halting' || what === 'hopping' ? 2 : 1)
     }))
     const took = performance.now() - started
     t.ok(took > 4000 && took < 8000, `${Math.round(took)} ms`)
@@ -638,16 +794,42 @@ t.test('discovery', async (t) => {
     }
   })
 
-  t.test('a redirect of the document is not followed', async (t) => {
+  t.test('an issuer on https cannot send us to plain http, not even on this host', async (t) => {
+    const issuer = 'https://login.example.com'
     const server = await serveKeys(t)
-    server.handle = (request, response) => {
-      if (request.url === '/real') sendJson(response, { issuer: server.origin, jwks_uri: server.jwksUri })
-      else if (request.url === '/jwks') sendJson(response, { keys: [good] })
-      else response.writeHead(302, { location: '/real' }).end()
+    const { fetch } = globalThis
+    // No test can serve its documents there, so they are asked for here.
+    globalThis.fetch = async (input, init) => await fetch(String(input).replace(issuer, server.origin), init)
+    t.teardown(() => { globalThis.fetch = fetch })
+    const documents = ['/.well-known/openid-configuration', '/.well-known/oauth-authorization-server']
+    for (const [origin, expected, asked] of [[issuer, 200, [documents[0], '/jwks']], [server.origin, 503, documents]] as const) {
+      server.asked.length = 0
+      server.handle = (request, response) => { sendJson(response, request.url === '/jwks' ? { keys: [good] } : { issuer, jwks_uri: `${origin}/jwks` }) }
+      const app = await guardedApp(t, { issuers: [{ issuer, audience: 'api' }] })
+      t.equal(await status(app, await issue(ecPair(), { iss: issuer })), expected, origin)
+      t.strictSame(server.asked, asked)
     }
-    const app = await guardedApp(t, { issuers: [{ issuer: server.origin, audience: 'api' }] })
-    t.equal(await status(app, await issue(ecPair(), { iss: server.origin })), 503)
-    t.notOk(server.asked.includes('/real'))
+  })
+
+  t.test('a redirect of the document is followed on the same origin, and to no other', async (t) => {
+    const document = '/.well-known/openid-configuration'
+    const elsewhere = await serveKeys(t, [good])
+    const server = await serveKeys(t)
+    for (const [location, expected, asked] of [
+      ['/real', 200, [document, '/real', '/jwks']],
+      [`${elsewhere.origin}/real`, 503, [document, '/.well-known/oauth-authorization-server']],
+    ] as const) {
+      server.asked.length = 0
+      server.handle = (request, response) => {
+        if (request.url === '/real') sendJson(response, { issuer: server.origin, jwks_uri: server.jwksUri })
+        else if (request.url === '/jwks') sendJson(response, { keys: [good] })
+        else response.writeHead(302, { location }).end()
+      }
+      const app = await guardedApp(t, { issuers: [{ issuer: server.origin, audience: 'api' }] })
+      t.equal(await status(app, await issue(ecPair(), { iss: server.origin })), expected, location)
+      t.strictSame(server.asked, asked)
+    }
+    t.strictSame(elsewhere.asked, [])
   })
 })
 
