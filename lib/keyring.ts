@@ -139,12 +139,11 @@ function arrange ({ secrets, privateKey, publicKeys }: Keys, settings: Settings)
   for (const secret of secrets) warnOfWeakSecret(secret, settings, 'secretKey')
 
   const verifying = [...secrets, ...publicKeys].flatMap((key) => accept(key, decodeAlgorithms) ?? [])
+  const signing = isHmac(algorithm) ? secrets[0] : privateKey
+  // First of all: where it does not fit, its derived half, which nobody gave, does not either.
+  if (signing !== undefined && !signing.algorithms.includes(algorithm)) throw unfit(signing, 'privateKey', [algorithm])
   for (const [index, key] of publicKeys.entries()) {
     if (!isHmac(algorithm) && accept(key, decodeAlgorithms) === undefined) throw unfit(key, `publicKey[${index}]`, decodeAlgorithms)
-  }
-  const signing = isHmac(algorithm) ? secrets[0] : privateKey
-  if (signing !== undefined && !signing.algorithms.includes(algorithm)) {
-    throw unfit(signing, 'privateKey', [algorithm])
   }
   return Object.freeze({
     signing: signing && { object: signing.object, algorithm, kid: secrets.length === 1 && isHmac(algorithm) ? undefined : kidOf(signing.object) },
@@ -207,7 +206,10 @@ function pair (privateKey: Key, publicKeys: readonly Key[]): Key[] {
   const half = publicHalf(privateKey)
   const listed = publicKeys.find((key) => isSameKey(key, half))
   if (listed === undefined && publicKeys.length > 0) {
-    throw new JwtUsageError('privateKey and publicKey do not belong together; leave publicKey out, and it is derived')
+    throw new JwtUsageError(
+      'privateKey and publicKey do not belong together; leave publicKey out, and it is derived. To verify with older keys, too, ' +
+      'list them behind it: publicKey: [createPublicKey(privateKey), older]'
+    )
   }
   return [listed ?? half, ...publicKeys.filter((key) => key !== listed)]
 }

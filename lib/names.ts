@@ -20,9 +20,27 @@ function normalise (name: string): string {
   return name.toLowerCase().replace(/^jwt_/, '').replaceAll(/[^a-z0-9]/g, '')
 }
 
+// What options are called elsewhere, in @fastify/jwt for one, where no letters lead from that to the name here.
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  audience: 'decodeAudience',
+  blacklistenabled: 'tokenInBlocklistLoader',
+  blocklist: 'tokenInBlocklistLoader',
+  cookie: 'tokenLocation',
+  csrf: 'cookieCsrfProtect',
+  expiresin: 'accessTokenExpires',
+  formatuser: 'userLookupLoader',
+  jwksuri: 'issuers',
+  messages: 'errorMessageKey',
+  redis: 'store',
+  trusted: 'tokenInBlocklistLoader',
+  userloader: 'userLookupLoader',
+}
+
 /** The known name that was most likely meant, if any is near. */
 export function nearest (name: string, known: readonly string[]): string | undefined {
   const wanted = normalise(name)
+  const synonym = Object.hasOwn(ELSEWHERE, wanted) ? ELSEWHERE[wanted]! : ''
+  if (known.includes(synonym)) return synonym
   let best: string | undefined
   let shortest = Math.min(FARTHEST, Math.ceil(wanted.length / 2)) + 1
   for (const candidate of known) {

@@ -141,8 +141,21 @@ t.test('a secret and a public key side by side never serve each other\'s algorit
   }
 })
 
+t.test('a private key that is unfit is named as what it was given as', async (t) => {
+  t.equal(await refusal(t, { algorithm: 'RS256', privateKey: ecPair().privateKey }), 'privateKey is a key of the kind ec on the curve prime256v1: fit for ES256, but not for RS256')
+  t.match(await refusal(t, { algorithm: 'EdDSA', privateKey: rsaPair().privateKey }), /^privateKey is a key of the kind rsa: fit for RS256/)
+})
+
+t.test('another algorithm may take over while the tokens of the one before live', async (t) => {
+  const { privateKey, publicKey } = edPair()
+  const before = await buildApp(t, { algorithm: 'RS256', privateKey: rsaPair().privateKey })
+  const app = await buildApp(t, { algorithm: 'EdDSA', privateKey, decodeAlgorithms: ['RS256'], publicKey: [publicKey, rsaPair().publicKey] })
+  for (const issuer of [before, app]) t.equal((await app.decodeToken(await issuer.createAccessToken('ada'))).sub, 'ada')
+})
+
 t.test('a pair that does not belong together is refused', async (t) => {
-  const message = 'privateKey and publicKey do not belong together; leave publicKey out, and it is derived'
+  const message = 'privateKey and publicKey do not belong together; leave publicKey out, and it is derived. To verify with older keys, too, ' +
+    'list them behind it: publicKey: [createPublicKey(privateKey), older]'
   t.equal(await refusal(t, { algorithm: 'RS256', privateKey: rsaPair().privateKey, publicKey: rsaPair('another').publicKey }), message)
   t.equal(await refusal(t, { algorithm: 'ES256', privateKey: ecPair().privateKey, publicKey: pem(ecPair('P-256', 'another').publicKey) }), message)
   t.equal(await refusal(t, { algorithm: 'EdDSA', privateKey: edPair().privateKey, publicKey: [edPair('a').publicKey, edPair('b').publicKey] }), message)

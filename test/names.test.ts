@@ -90,6 +90,11 @@ t.test('a near miss is answered with the name that was meant', async (t) => {
     JWT_ALGORITHMS: 'algorithm',
     JWT_ACCESS_TOKEN_EXPIRE: 'accessTokenExpires',
     JWT_COOKIE_SAME_SITES: 'cookieSameSite',
+    expiresIn: 'accessTokenExpires',
+    formatUser: 'userLookupLoader',
+    trusted: 'tokenInBlocklistLoader',
+    JWT_BLACKLIST_ENABLED: 'tokenInBlocklistLoader',
+    redis: 'store',
   }
   for (const [name, meant] of Object.entries(rows)) {
     const error = await registrationError(t, { secretKey: SECRET, [name]: 'anything' })
@@ -154,4 +159,10 @@ t.test('nearness is counted in letters, without case, separators and JWT_', asyn
   t.equal(nearest('fr', known), undefined, 'two letters begin too much')
   t.equal(nearest('', known), undefined)
   t.equal(nearest('fresh', []), undefined)
+})
+
+t.test('what has that name elsewhere is meant only where it is known', async (t) => {
+  t.equal(nearest('redis', ['store', 'redish']), 'store')
+  t.equal(nearest('redis', ['redish']), 'redish')
+  t.equal(nearest('constructor', ['store']), undefined)
 })

@@ -1,6 +1,6 @@
 /** Packs the package, installs it as a consumer would, and uses it there: in ESM, in CommonJS, under three compilers. */
 import { spawnSync } from 'node:child_process'
-import { cpSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -40,6 +40,11 @@ function run (): void {
     const compiler = join('node_modules', `typescript-${version}`, 'bin', 'tsc')
     check(`merged types compile under TypeScript ${version}`, consumer, process.execPath, compiler, '-p', '.')
   }
+  // What a new project installs; it takes away names that older versions have.
+  const types = join(consumer, 'node_modules', '@types')
+  rmSync(join(types, 'node'), { recursive: true })
+  renameSync(join(types, 'node-newest'), join(types, 'node'))
+  check('merged types compile with the newest types of Node', consumer, process.execPath, join('node_modules', 'typescript-7', 'bin', 'tsc'), '-p', '.')
 }
 
 try {
