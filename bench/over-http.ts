@@ -16,30 +16,39 @@ export const REFERENCE: CaseName = 'no-op hook'
 /**
  * Measures every case once per round, each time in a fresh process. Beside it runs a fresh server with a no-op hook:
  * the two are loaded in turn with the same requests, a second each, so that what else the machine does meets both.
- * A quick measurement only sees that all of it runs: one reference serves all cases, and nothing warms up.
+ * A quick measurement only sees that all of it runs: the reference is measured once, and nothing warms up.
  */
 export async function measureOverHttp (
   rounds: number, seconds: number, quick: boolean, wanted: (name: string) => boolean
 ): Promise<Measurements> {
   const names = (Object.keys(CASES) as CaseName[]).filter(wanted)
   const measured: Measurements = new Map(names.map((name) => [name, { requestsPerSecond: [], share: [] }]))
-  const shared = quick ? await startServer(REFERENCE) : undefined
+  if (quick) return await measureBriefly(measured)
   for (let round = 0; round < rounds; round++) {
     for (const name of names) {
-      const [reference, server] = [shared ?? await startServer(REFERENCE), await startServer(name)]
-      if (!quick) {
-        await reference.requestsPerSecond(1, server.load)
-        await server.requestsPerSecond(1)
-      }
+      const [reference, server] = [await startServer(REFERENCE), await startServer(name)]
+      await reference.requestsPerSecond(1, server.load)
+      await server.requestsPerSecond(1)
       const { requestsPerSecond, share } = await measureSideBySide(reference, server, seconds)
       measured.get(name)!.requestsPerSecond.push(requestsPerSecond)
       measured.get(name)!.share.push(share)
-      if (!quick) await reference.stop()
+      await reference.stop()
       await server.stop()
     }
     process.stderr.write(`round ${round + 1} of ${rounds} done\n`)
   }
-  await shared?.stop()
+  return measured
+}
+
+async function measureBriefly (measured: Measurements): Promise<Measurements> {
+  let base: number | undefined
+  for (const [name, { requestsPerSecond, share }] of measured) {
+    const server = await startServer(name)
+    const requests = await server.requestsPerSecond(1)
+    await server.stop()
+    requestsPerSecond.push(requests)
+    share.push(requests / (base ??= requests))
+  }
   return measured
 }
 

@@ -11,7 +11,7 @@ import { head, listen, sendRaw } from '../support/raw-http.js'
 import { claimsOf } from '../support/sign.js'
 
 // A minute in a continuous build, less at a desk.
-const DURATION = process.env['CI'] === 'true' ? 30_000 : 15_000
+const DURATION = process.env['CI'] === 'true' ? 60_000 : 15_000
 // What a heap may have more at the end than after a quarter of the time. A leak of one request's data is far beyond it.
 const MOST_GROWTH = 24 * 2 ** 20
 // How long a server may be silent before it is told that nothing more comes.

@@ -8,7 +8,7 @@ import { bearer, buildApp, SECRET } from '../support/app.js'
 import { connectIoredis, connectNodeRedis, skipWithoutRedis, startRedis, type RedisServer } from '../support/redis.js'
 
 // Longer in a continuous build, a few seconds at a desk.
-const DURATION = process.env['CI'] === 'true' ? 30_000 : 8_000
+const DURATION = process.env['CI'] === 'true' ? 60_000 : 8_000
 const SEED = Number(process.env['SOAK_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 
 const ACTORS = 10
