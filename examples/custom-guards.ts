@@ -5,13 +5,11 @@
 import { randomBytes } from 'node:crypto'
 import { realpathSync } from 'node:fs'
 import Fastify, { type FastifyInstance, type onRequestAsyncHookHandler } from 'fastify'
-import jwtExtended, { JwtError } from '../index.js' // in your application: 'fastify-jwt-extended'
+import jwtExtended from '../index.js' // in your application: 'fastify-jwt-extended'
 
-// An ordinary hook. request.verifyJwt does what a guard does, but throws instead of answering, so that what is thrown
-// reaches the error handler below and only the question of this guard is left here.
+// An ordinary hook. It runs behind a guard, so that the token is verified and only this question is left.
 const adminsOnly: onRequestAsyncHookHandler = async (request, reply) => {
-  const verified = await request.verifyJwt()
-  if (verified?.jwtPayload.is_administrator !== true) {
+  if (request.jwt.is_administrator !== true) {
     return reply.code(403).send({ msg: 'Administrators only' })
   }
 }
@@ -20,13 +18,6 @@ export async function buildApp (secretKey: string): Promise<FastifyInstance> {
   const app = Fastify()
   await app.register(jwtExtended, { secretKey })
 
-  // The same body that jwtRequired() gives. Without it, Fastify's own error handler would answer.
-  app.setErrorHandler((error, request, reply) => {
-    if (!(error instanceof JwtError)) throw error
-    if (error.challenge !== undefined) reply.header('WWW-Authenticate', error.challenge)
-    return reply.code(error.statusCode).send({ msg: error.message })
-  })
-
   app.post<{ Body: { username?: unknown } | null | undefined }>('/login', async (request, reply) => {
     const { username } = request.body ?? {}
     if (typeof username !== 'string' || username === '') return reply.code(401).send({ msg: 'Who are you?' })
@@ -34,7 +25,7 @@ export async function buildApp (secretKey: string): Promise<FastifyInstance> {
     return { access_token: await app.createAccessToken(username, { additionalClaims }) }
   })
 
-  app.get('/protected', { onRequest: adminsOnly }, async (request) => {
+  app.get('/protected', { onRequest: [app.jwtRequired(), adminsOnly] }, async (request) => {
     return { administrator: request.jwtIdentity }
   })
 

@@ -140,7 +140,7 @@ export interface JwtExtendedOptions {
   refreshCookiePath?: string | undefined
   /** The `Domain` of all cookies; absent: the host that set them. */
   cookieDomain?: string | undefined
-  /** Cookies travel over https only (browsers make an exception for localhost). @default true */
+  /** Cookies travel over https only; Chrome and Firefox also take them on `http://localhost`, Safari does not. @default true */
   cookieSecure?: boolean | undefined
   /** `'None'` needs `cookieSecure`; `false`: no attribute. @default 'Lax' */
   cookieSameSite?: 'Strict' | 'Lax' | 'None' | false | undefined

@@ -66,6 +66,12 @@ t.test('the table of messages has every message of the code', async (t) => {
   }
 })
 
+t.test('what is explained can be seen', async (t) => {
+  const messages = readRows(PAGE, 'message').map(([cell]) => cell!).join('\n')
+  const seen = readRows(PAGE, 'what you see').map(([cell]) => /^`([^`]+)`/.exec(cell!)![1]!)
+  t.same(seen.filter((text) => !messages.includes(text)), ['app.jwtRequired is not a function', '{"access_token":{}}'])
+})
+
 t.test('the table of warnings has every warning of the code', async (t) => {
   const codes = [...sources.matchAll(/code: '(FST_JWT_EXT_\w+)'/g)].map((match) => match[1]!)
   t.same(readRows(PAGE, 'warning').map(([cell]) => unquote(cell)).sort(), [...new Set(codes)].sort())

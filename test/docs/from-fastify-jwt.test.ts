@@ -1,5 +1,8 @@
 import { readFileSync } from 'node:fs'
+import fastifyJwt from '@fastify/jwt'
+import Fastify from 'fastify'
 import t from 'tap'
+import { bearer } from '../support/app.js'
 import { forge } from '../support/forge.js'
 import { readRows, root } from '../support/pages.js'
 import { answer, ENVIRONMENT, testPage } from '../support/snippets.js'
@@ -10,12 +13,35 @@ await testPage(t, PAGE, {
   async 'The same application 1' (t, snippet) {
     const { token } = (await snippet.app.inject({ method: 'POST', url: '/signup' })).json<{ token: string }>()
     await answer(t, snippet, '/', token, 200, { user: 'ada', role: 'admin' })
+    await answer(t, snippet, '/', undefined, 401)
+  },
+
+  async 'The same application 2' (t, snippet) {
+    const { token } = (await snippet.app.inject({ method: 'POST', url: '/signup' })).json<{ token: string }>()
+    await answer(t, snippet, '/', token, 200, { user: 'ada', role: 'admin' })
   },
 
   async 'Tokens that are out already 1' (t, snippet) {
     // As @fastify/jwt signs { id: 5 }: that payload and `iat`, and nothing else.
     const token = forge({ id: 5, iat: 1_700_000_000 }, undefined, ENVIRONMENT.JWT_SECRET_KEY)
     await answer(t, snippet, '/protected', token, 200, { logged_in_as: 5 })
+  },
+
+  async 'Both at once 1' (t, snippet) {
+    const theirs = forge({ id: 5, iat: 1_700_000_000 }, undefined, ENVIRONMENT.JWT_SECRET_KEY)
+    for (const token of [theirs, await snippet.app.createAccessToken('ada')]) {
+      await answer(t, snippet, '/old', token, 200)
+      await answer(t, snippet, '/new', token, 200)
+    }
+    const refresh = await snippet.app.createRefreshToken('ada')
+    await answer(t, snippet, '/new', refresh, 422, { msg: 'Only non-refresh tokens are allowed' })
+    const refused = await answer(t, snippet, '/old', refresh, 401)
+    t.match(refused.json(), { code: 'FST_JWT_AUTHORIZATION_TOKEN_UNTRUSTED' })
+    // Without `trusted` it lets it in.
+    const trusting = Fastify()
+    await trusting.register(fastifyJwt, { secret: ENVIRONMENT.JWT_SECRET_KEY })
+    trusting.get('/old', { onRequest: async (request) => { await request.jwtVerify() } }, async () => '')
+    t.equal((await trusting.inject({ url: '/old', headers: bearer(refresh) })).statusCode, 200)
   },
 })
 

@@ -22,6 +22,22 @@ await testPage(t, PAGE, {
     const { access_token: token } = (await snippet.app.inject({ method: 'POST', url: '/login' })).json<{ access_token: string }>()
     await answer(t, snippet, '/protected', token, 200, { logged_in_as: 'ada' })
   },
+
+  async 'A decorator of your own 1' (t, snippet) {
+    const admin = await snippet.app.createAccessToken('ada', { additionalClaims: { is_administrator: true } })
+    await answer(t, snippet, '/protected', admin, 200, { foo: 'bar' })
+    await answer(t, snippet, '/protected', await snippet.app.createAccessToken('grace'), 403, { msg: 'Admins only!' })
+    await answer(t, snippet, '/protected', undefined, 401, { msg: 'Missing Authorization Header' })
+  },
+
+  async 'A whole blueprint 1' (t, snippet) {
+    await answer(t, snippet, '/members/inbox', await snippet.app.createAccessToken('ada'), 200, { inbox_of: 'ada' })
+    await answer(t, snippet, '/members/inbox', undefined, 401)
+  },
+
+  async 'A loader with a status 1' (t, snippet) {
+    await answer(t, snippet, '/protected', 'x.y', 401, { error: 'Not enough segments' })
+  },
 })
 
 const there = readRows(PAGE, 'there').map(([first = '', second = '', third = '', fourth = '']) => [first, second, third, fourth] as const)

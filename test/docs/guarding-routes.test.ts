@@ -46,10 +46,20 @@ await testPage(t, 'docs/guarding-routes.md', {
 
   async 'Guards of your own 1' (t, snippet) {
     const { app } = snippet
-    const admin = await app.createAccessToken('ada', { additionalClaims: { role: 'admin' } })
+    const admin = await app.createAccessToken('ada', { additionalClaims: { is_administrator: true } })
     await answer(t, snippet, '/settings', admin, 200, { administrator: 'ada' })
     await answer(t, snippet, '/settings', await app.createAccessToken('grace'), 403, { msg: 'Administrators only' })
-    const refused = await answer(t, snippet, '/settings', undefined, 401, undefined)
+    const refused = await answer(t, snippet, '/settings', undefined, 401, { msg: 'Missing Authorization Header' })
+    t.equal(refused.headers['www-authenticate'], 'Bearer')
+  },
+
+  async 'Deciding whether to ask for a token 1' (t, snippet) {
+    const { app } = snippet
+    const editor = await app.createAccessToken('ada', { additionalClaims: { roles: ['editor'] } })
+    await answer(t, snippet, '/reports/january', undefined, 200, { report: 'january' })
+    await answer(t, snippet, '/reports/february', editor, 200, { report: 'february' })
+    await answer(t, snippet, '/reports/february', await app.createAccessToken('grace'), 403, undefined)
+    const refused = await answer(t, snippet, '/reports/february', undefined, 401, undefined)
     t.equal(refused.headers['www-authenticate'], 'Bearer')
     t.match(refused.json(), { code: 'FST_JWT_EXT_NO_AUTHORIZATION', message: 'Missing Authorization Header' })
   },

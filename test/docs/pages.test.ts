@@ -24,11 +24,14 @@ for (const page of PAGES) {
   }
 }
 
+// What is no `ts` has a test of its own.
+const TESTED_ELSEWHERE: readonly string[] = ['docs/getting-started.md, CommonJS 1: js']
+
 t.test('code is written so that it runs', async (t) => {
-  for (const page of PAGES) {
-    const other = readBlocks(page).filter(({ language }) => /^(js|javascript|typescript|tsx|jsx|[cm][jt]s)$/.test(language))
-    t.same(other.map(({ name, language }) => `${name}: ${language}`), [], `${page} has ts only`)
-  }
+  const other = PAGES.flatMap((page) => readBlocks(page)
+    .filter(({ language }) => /^(js|javascript|typescript|tsx|jsx|[cm][jt]s)$/.test(language))
+    .map(({ name, language }) => `${page}, ${name}: ${language}`))
+  t.same(other, TESTED_ELSEWHERE)
 })
 
 t.test('every npm script that is named exists', async (t) => {

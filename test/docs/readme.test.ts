@@ -1,5 +1,5 @@
 import t from 'tap'
-import { readBlocks } from '../support/pages.js'
+import { readBlocks, readPage } from '../support/pages.js'
 import { answer, payloadOf, testPage } from '../support/snippets.js'
 
 const PAGE = 'README.md'
@@ -79,4 +79,11 @@ await testPage(t, PAGE, {
     await answer(t, snippet, '/protected', await snippet.app.createAccessToken('ada', { expiresDelta: -1 }), 401, { error: 'expired', user: 'ada' })
     await answer(t, snippet, '/protected', undefined, 401, { message: 'Missing Authorization Header' })
   },
+})
+
+t.test('the figures are those of the benchmark', async (t) => {
+  const measured = new Set(readPage('bench/results.md').split('\n'))
+  const rows = readPage(PAGE).split('\n').filter((line) => / \(\d\.\d\d – \d\.\d\d\) \|/.test(line))
+  t.ok(rows.length > 4)
+  t.same(rows.filter((row) => !measured.has(row)), [])
 })

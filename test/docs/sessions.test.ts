@@ -1,11 +1,14 @@
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { setImmediate } from 'node:timers/promises'
 import type { InjectOptions, LightMyRequestResponse } from 'fastify'
 import t from 'tap'
 import type { TokenPair, TokenStore } from '../../index.js'
 import { moveClock } from '../support/clock.js'
 import { forge } from '../support/forge.js'
 import { readRows, root, unquote } from '../support/pages.js'
+import { listen, open } from '../support/raw-http.js'
 import { answer, payloadOf, testPage } from '../support/snippets.js'
 
 const PAGE = 'docs/sessions.md'
@@ -174,6 +177,24 @@ await testPage(t, PAGE, {
     const pair = await snippet.app.createTokenPair('ada')
     await answer(t, snippet, '/protected', pair.accessToken, 200, { logged_in_as: 'ada' })
     t.ok((await redis!.admin.keys('*')).some((key) => key.startsWith('shop:jwt:{') && key.includes(pair.sessionId)))
+  },
+
+  async 'Shutting down 1' (t, { app }) {
+    const end = process.listeners('SIGTERM').at(-1)!
+    process.off('SIGTERM', end)
+    const underWay = once(app.server, 'request')
+    const socket = await open(await listen(app))
+    const head = 'POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n'
+    socket.setEncoding('utf8').write(`${head}{`)
+    await underWay
+    end('SIGTERM')
+    while (app.server.listening) await setImmediate()
+    const closed = once(socket, 'close')
+    socket.write('}')
+    const [answer] = await once(socket, 'data') as [string]
+    t.match(answer, /^HTTP\/1\.1 404 [^]*\r\nconnection: close\r\n/i)
+    // By the server, which keeps an idle connection for 72 seconds otherwise.
+    await closed
   },
 
   async 'When the store fails 1' (t, snippet) {
