@@ -40,6 +40,14 @@ interface Origin {
   readonly isForeign: boolean
 }
 
+/** The keys that may have signed a token, and whose token it is then. */
+interface Candidates {
+  readonly verifiers: readonly Verifier[]
+  readonly origin: Origin
+  /** The token as the loader saw it that chose the key. */
+  readonly sent?: FrozenToken
+}
+
 interface CachedToken extends VerifiedToken {
   readonly text: string
   readonly verifier: Verifier
@@ -62,18 +70,18 @@ export function createCodec (settings: Settings, keyring: Keyring): Codec {
   // Good only for the verifier that said yes. Failures are not kept, so that no flood of them drives good tokens out;
   // the times are compared on every hit.
   const tokens = verifyCache === false ? undefined : createVerifiedTokens<CachedToken>(verifyCache)
-  let verifiers: readonly Verifier[] = []
+  let ownVerifiers: readonly Verifier[] = []
   let signer: Sign | undefined
   let lastExpiry = 0
 
   function replaceKeys ({ signing, verifying }: Keyring): void {
-    const before = verifiers
-    verifiers = verifying.map((key) => {
+    const before = ownVerifiers
+    ownVerifiers = verifying.map((key) => {
       const known = before.find(({ kid, algorithms }) => kid === key.kid && algorithms.join() === key.algorithms.join()) ?? compileVerifier(key)
       known.until = key.until
       return known
     })
-    for (const verifier of before) if (!verifiers.includes(verifier)) verifier.until = 0
+    for (const verifier of before) if (!ownVerifiers.includes(verifier)) verifier.until = 0
     lastExpiry = 0
     signer = undefined
     if (signing === undefined) return
@@ -86,7 +94,12 @@ export function createCodec (settings: Settings, keyring: Keyring): Codec {
 
   function verify (token: string, now: number): VerifiedToken | PromiseLike<VerifiedToken> {
     const cached = tokens?.get(token)
-    return cached !== undefined && cached.verifier.until > now ? recall(cached, now) : verifyAnew(token, now, cached)
+    if (cached !== undefined && cached.verifier.until > now) return recall(cached, now)
+    const candidates = choose(token, now, cached?.sent)
+    // Waiting for a key took time.
+    return isPromise(candidates)
+      ? candidates.then((late) => judge(late, token, Date.now(), cached))
+      : judge(candidates, token, now, cached)
   }
 
   function recall (cached: CachedToken, now: number): VerifiedToken {
@@ -97,22 +110,22 @@ export function createCodec (settings: Settings, keyring: Keyring): Codec {
     return cached
   }
 
-  function verifyAnew (token: string, now: number, cached: CachedToken | undefined): VerifiedToken | PromiseLike<VerifiedToken> {
+  function choose (token: string, now: number, sent: FrozenToken | undefined): Candidates | PromiseLike<Candidates> {
     if (issuers !== undefined) {
       const { header, payload } = decode(token)
       const issuer = issuers.get(payload.iss as string)
-      if (issuer !== undefined) return verifyForeign(issuer, header, token, now, cached)
-      if (verifiers.length === 0 && decodeKeyLoader === undefined) {
+      if (issuer !== undefined) return chooseForeign(issuer, header, token, now)
+      if (ownVerifiers.length === 0 && decodeKeyLoader === undefined) {
         throw new JwtDecodeError(payload.iss === undefined ? 'Token is missing the "iss" claim' : 'Invalid issuer')
       }
     }
-    return decodeKeyLoader === undefined ? verifyBy(chooseOwn(token, now), own, token, now, cached) : verifyByLoadedKey(token, now, cached)
+    return decodeKeyLoader === undefined ? { verifiers: chooseOwn(token, now), origin: own } : chooseLoaded(decodeKeyLoader, token, sent)
   }
 
   // A token that names its key is judged by that one; any other, by each.
   function chooseOwn (token: string, now: number): readonly Verifier[] {
-    if (verifiers.length === 0) throw new JwtUsageError('There is no key to verify tokens with: give secretKey, publicKey or decodeKeyLoader')
-    const living = verifiers.filter(({ until }) => until > now)
+    if (ownVerifiers.length === 0) throw new JwtUsageError('There is no key to verify tokens with: give secretKey, publicKey or decodeKeyLoader')
+    const living = ownVerifiers.filter(({ until }) => until > now)
     if (living.length === 1) return living
     const opened = living.find(({ opening, kid }) => opening !== undefined && opening.header.kid === kid && token.startsWith(opening.text))
     if (opened !== undefined) return [opened]
@@ -121,34 +134,28 @@ export function createCodec (settings: Settings, keyring: Keyring): Codec {
     return named.length === 0 ? living : named
   }
 
-  function verifyForeign (
-    issuer: TrustedIssuer, header: JwtHeader, token: string, now: number, cached: CachedToken | undefined
-  ): VerifiedToken | PromiseLike<VerifiedToken> {
+  function chooseForeign (issuer: TrustedIssuer, header: JwtHeader, token: string, now: number): Candidates | PromiseLike<Candidates> {
     if (!issuer.algorithms.includes(header.alg as string)) throw refusal('FAST_JWT_INVALID_ALGORITHM', token)
     judgeHeader(header)
     const found = issuer.keys.find(header, now)
-    return isPromise(found)
-      ? found.then((late) => verifyBy(late, issuer, token, Date.now(), cached))
-      : verifyBy(found, issuer, token, now, cached)
+    return isPromise(found) ? found.then((verifiers) => ({ verifiers, origin: issuer })) : { verifiers: found, origin: issuer }
   }
 
-  function verifyByLoadedKey (token: string, now: number, cached: CachedToken | undefined): VerifiedToken | PromiseLike<VerifiedToken> {
-    const sent = cached?.sent ?? decode(token)
+  function chooseLoaded (
+    load: NonNullable<Settings['decodeKeyLoader']>, token: string, before: FrozenToken | undefined
+  ): Candidates | PromiseLike<Candidates> {
+    const sent = before ?? deepFreeze(decode(token))
     // No loader is asked about a token that no key could save.
     if (!decodeAlgorithms.includes(sent.header.alg as JwtAlgorithm)) throw refusal('FAST_JWT_INVALID_ALGORITHM', token)
-    const frozen = cached?.sent ?? { header: deepFreeze(sent.header), payload: deepFreeze(sent.payload) }
-    const loaded = decodeKeyLoader!(frozen.header, asDeclared(frozen.payload))
-    return isPromise(loaded)
-      ? Promise.resolve(loaded).then((key) => verifyBy([verifierOf(key)], own, token, now, cached, frozen))
-      : verifyBy([verifierOf(loaded)], own, token, now, cached, frozen)
+    const settle = (key: unknown): Candidates => ({ verifiers: [verifierOf(key)], origin: own, sent })
+    const loaded = load(sent.header, asDeclared(sent.payload))
+    return isPromise(loaded) ? Promise.resolve(loaded).then(settle) : settle(loaded)
   }
 
-  function verifyBy (
-    choice: readonly Verifier[], origin: Origin, token: string, now: number, cached: CachedToken | undefined, sent?: FrozenToken
-  ): VerifiedToken {
-    if (cached !== undefined && choice.includes(cached.verifier)) return recall(cached, now)
-    if (choice.length === 0) throw new JwtDecodeError('The issuer has no such key')
-    const { verifier, header, payload } = checkEach(choice, token)
+  function judge ({ verifiers, origin, sent }: Candidates, token: string, now: number, cached: CachedToken | undefined): VerifiedToken {
+    if (cached !== undefined && verifiers.includes(cached.verifier)) return recall(cached, now)
+    if (verifiers.length === 0) throw new JwtDecodeError('The issuer has no such key')
+    const { verifier, header, payload } = checkEach(verifiers, token)
     let settled: DeepReadonly<JwtHeader>
     try {
       settled = settleHeader(verifier, token, header)

@@ -51,7 +51,7 @@ export function createStoreAccess (store: TokenStore, timeout: number, emit: Emi
 
 const YEAR = 365 * 24 * 60 * 60 * 1000
 
-// Milliseconds that stand for ever: nobody will ask after them.
+// Milliseconds that stand for forever: nobody will ask after them.
 const FOREVER = 100 * YEAR
 
 /**

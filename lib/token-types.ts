@@ -4,7 +4,7 @@ import { assertKnownNames, nearest } from './names.js'
 
 /** A type of token that the application has besides access and refresh tokens. */
 export interface TokenKind {
-  /** Seconds, or `false` for ever. */
+  /** Seconds, or `false`: forever. */
   readonly expires: number | false
   /** Whether a token of it is good for one request. */
   readonly singleUse: boolean

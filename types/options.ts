@@ -95,9 +95,9 @@ export interface JwtExtendedOptions {
   verifySub?: boolean | undefined
   /** The claim that holds the identity. @default 'sub' */
   identityClaim?: string | undefined
-  /** How long an access token lives; `false`: for ever. @default '15m' */
+  /** How long an access token lives; `false`: forever. @default '15m' */
   accessTokenExpires?: Duration | false | undefined
-  /** How long a refresh token lives; `false`: for ever. @default '30d' */
+  /** How long a refresh token lives; `false`: forever. @default '30d' */
   refreshTokenExpires?: Duration | false | undefined
   /** Types of token of one's own, by name, for `createToken` and a guard's `type`. Names: a letter, then letters, digits, `_`, `.`, `-`. */
   tokenTypes?: { readonly [name: string]: TokenTypeOptions } | undefined
@@ -243,7 +243,7 @@ export interface JwtExtendedOptions {
 
 /** A type of token of one's own. */
 export interface TokenTypeOptions {
-  /** How long a token of this type lives; `false`: for ever. */
+  /** How long a token of this type lives; `false`: forever. */
   expires: Duration | false
   /**
    * The first request that a guard lets in with a token of this type is the last one: parallel requests and later ones
@@ -283,7 +283,7 @@ export interface JwtRule {
 
 /** What `createRefreshToken` takes besides the identity. */
 export interface CreateRefreshTokenOptions {
-  /** How long the token lives; `false`: for ever; a negative duration: expired already. @default refreshTokenExpires */
+  /** How long the token lives; `false`: forever; a negative duration: expired already. @default refreshTokenExpires */
   expiresDelta?: Duration | false | undefined
   /** Claims of this token; they win over every default claim, but cannot turn one type of token into another. */
   additionalClaims?: Partial<JwtPayload> | undefined
@@ -293,7 +293,7 @@ export interface CreateRefreshTokenOptions {
 
 /** What `createToken` takes besides the type and the identity. */
 export interface CreateTokenOptions extends CreateRefreshTokenOptions {
-  /** How long the token lives; `false`: for ever; a negative duration: expired already. @default expires of the type */
+  /** How long the token lives; `false`: forever; a negative duration: expired already. @default expires of the type */
   expiresDelta?: Duration | false | undefined
 }
 

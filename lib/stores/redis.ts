@@ -14,7 +14,7 @@ export interface RedisStoreOptions {
 
 const DAY = 24 * 60 * 60 * 1000
 
-// Tokens without a session may live for ever, and a mark that ends before its token does would revive it.
+// Tokens without a session may live forever, and a mark that ends before its token does would revive it.
 const HUNDRED_YEARS = 100 * 365 * DAY
 
 // More than the year for which no token is announced, by more than leeways and clocks may differ.
