@@ -73,13 +73,12 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
 
   async function rotate (token: RefreshedToken, options: RefreshTokensOptions = {}, user?: unknown): Promise<TokenPair> {
     assertKnownNames(options, ['additionalClaims'], 'refreshTokens')
-    const { jwtHeader, jwtPayload: payload } = token
-    const context = { jwtHeader, jwtPayload: payload }
+    const payload = token.jwtPayload
     // What somebody else calls a refresh token's session is none of ours.
-    if (payload.type !== 'refresh' || issuerOf(settings.issuers, payload) !== undefined) throw new WrongTokenError('Only refresh tokens are allowed', context)
+    if (payload.type !== 'refresh' || issuerOf(settings.issuers, payload) !== undefined) throw new WrongTokenError('Only refresh tokens are allowed', token)
     const { sid: sessionId, gen: generation } = payload
-    if (typeof sessionId !== 'string') throw new JwtDecodeError('Missing claim: sid', context)
-    if (typeof generation !== 'number' || !Number.isSafeInteger(generation) || generation < 1) throw new JwtDecodeError('Missing claim: gen', context)
+    if (typeof sessionId !== 'string') throw new JwtDecodeError('Missing claim: sid', token)
+    if (typeof generation !== 'number' || !Number.isSafeInteger(generation) || generation < 1) throw new JwtDecodeError('Missing claim: gen', token)
     const subject = payload[identityClaim]
     const identity = nameIdentity(subject)
     const result: RotationResult = await ask((store) => store.rotate({
@@ -91,7 +90,7 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
         // Once: whoever keeps the stolen token must not be able to end every login to come.
         if (result.isFirst && endAllOnReuse) tellAllEnded(identity, result.ended)
       }
-      throw new RevokedTokenError(undefined, context)
+      throw new RevokedTokenError(undefined, token)
     }
     if (result.outcome !== 'replayed') {
       emit({ type: 'session_renewed', identity, sessionId, adopted: result.outcome === 'adopted' })

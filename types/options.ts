@@ -305,7 +305,7 @@ export interface CreateAccessTokenOptions extends CreateRefreshTokenOptions {
 
 /** What `decodeToken` takes besides the token. */
 export interface DecodeTokenOptions {
-  /** The CSRF value that came with the token: it must be the one in the token. */
+  /** The CSRF value that came with the token: it must be the one in the token. Named but `undefined`, it is a missing one. */
   csrfValue?: string | undefined
   /** Do not look at `exp`. @default false */
   allowExpired?: boolean | undefined
