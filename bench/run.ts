@@ -19,8 +19,8 @@ const { values } = parseArgs({
 const rounds = Number(values.rounds ?? (values.quick ? 1 : 5))
 const seconds = Number(values.seconds ?? (values.quick ? 1 : 3))
 
-// The same servers with another algorithm, or with more tokens.
-const VARIANTS = /^(ours|@fastify\/jwt), (RS256|ES256|EdDSA)|cold/
+// The same servers with another algorithm, with more tokens, or with loaders that promise.
+const VARIANTS = /^(ours|@fastify\/jwt), (RS256|ES256|EdDSA)|cold|async/
 
 const measured = await measureOverHttp(rounds, seconds, values.quick, (name) =>
   values.only.split('|').some((part) => name.includes(part)) && !(values.quick && VARIANTS.test(name)))
