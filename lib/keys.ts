@@ -80,7 +80,7 @@ export function looksLikeKey (value: string | Uint8Array): boolean {
 function isDer (bytes: Buffer): boolean {
   // Every DER key is one ASN.1 SEQUENCE, and so is a certificate, whose key may be of a kind that nobody here knows.
   const readers: ((bytes: Buffer) => unknown)[] = [...DER_READERS.public, ...DER_READERS.private, toCertificate]
-  return bytes[0] === 0x30 && readers.some((read) => readOrNothing(bytes, read) !== undefined)
+  return bytes[0] === 0x30 && (isEncryptedDer(bytes) || readers.some((read) => readOrNothing(bytes, read) !== undefined))
 }
 
 // Identity providers and key services hand out DER in base64, without the lines of a PEM text around it.
@@ -117,11 +117,14 @@ function fromBytes (value: string | Uint8Array, passphrase: string | undefined, 
   if (bytes.length === 0) throw new JwtUsageError(`${what} must not be empty`)
   const written = bytes.toString('latin1')
   if (!BEGIN.test(written)) {
+    const other = half === 'public' ? 'private' : 'public'
+    if (isEncryptedDer(bytes)) {
+      if (half === 'public') throw wrongHalf(what, half, other)
+      return fromEncryptedDer(bytes, passphrase, what)
+    }
     const object = fromDer(bytes, half)
     if (object !== undefined) return object
-    if (fromDer(bytes, half === 'public' ? 'private' : 'public') !== undefined) {
-      throw wrongHalf(what, half, half === 'public' ? 'private' : 'public')
-    }
+    if (fromDer(bytes, other) !== undefined) throw wrongHalf(what, half, other)
     throw new JwtUsageError(`${what} is ${nameText(written)}`)
   }
   const isPrivate = /BEGIN [A-Z ]*PRIVATE KEY/.test(written)
@@ -147,10 +150,11 @@ function nameText (written: string): string {
 
 function pemHint (written: string, passphrase: string | undefined): string {
   if (written.includes('\\n')) return "; its line ends are escaped: give key.replaceAll('\\\\n', '\\n')"
-  if (/ENCRYPTED/.test(written)) {
-    return passphrase === undefined ? '; it is encrypted: give { key, passphrase }' : '; the passphrase does not open it'
-  }
-  return ''
+  return /ENCRYPTED/.test(written) ? passphraseHint(passphrase) : ''
+}
+
+function passphraseHint (passphrase: string | undefined): string {
+  return passphrase === undefined ? '; it is encrypted: give { key, passphrase }' : '; the passphrase does not open it'
 }
 
 const DER_READERS: Readonly<Record<Half, readonly ((key: Buffer) => KeyObject)[]>> = {
@@ -169,6 +173,24 @@ function fromDer (key: Buffer, half: Half): KeyObject | undefined {
     if (object !== undefined) return object
   }
   return undefined
+}
+
+// Only PKCS#8 has a form of its own for them (RFC 5958 §3).
+function isEncryptedDer (key: Buffer): boolean {
+  try {
+    createPrivateKey({ key, format: 'der', type: 'pkcs8' })
+    return false
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ERR_MISSING_PASSPHRASE'
+  }
+}
+
+function fromEncryptedDer (key: Buffer, passphrase: string | undefined, what: string): KeyObject {
+  try {
+    return createPrivateKey({ key, format: 'der', type: 'pkcs8', ...(passphrase !== undefined && { passphrase }) })
+  } catch (cause) {
+    throw new JwtUsageError(`${what} is a DER key that cannot be read${passphraseHint(passphrase)}`, cause)
+  }
 }
 
 function toCertificate (bytes: Buffer): X509Certificate {

@@ -55,6 +55,7 @@ function privateForms ({ privateKey }: Pair): Record<string, NonNullable<JwtExte
     JWK: privateKey.export({ format: 'jwk' }),
     'encrypted PEM': { key: privateKey.export({ format: 'pem', type: 'pkcs8', ...encrypted }) as string, passphrase: 'open sesame' },
     'encrypted PEM bytes': { key: Buffer.from(privateKey.export({ format: 'pem', type: 'pkcs8', ...encrypted })), passphrase: 'open sesame' },
+    'encrypted DER': { key: privateKey.export({ format: 'der', type: 'pkcs8', ...encrypted }), passphrase: 'open sesame' },
   }
 }
 
@@ -91,6 +92,7 @@ function derForms (pair: Pair): Record<string, Buffer> {
   return {
     SPKI: publicKey.export({ format: 'der', type: 'spki' }),
     'PKCS#8': privateKey.export({ format: 'der', type: 'pkcs8' }),
+    'encrypted PKCS#8': privateKey.export({ format: 'der', type: 'pkcs8', cipher: 'aes-256-cbc', passphrase: 'p' }),
     ...(kind === 'rsa' && { 'PKCS#1': publicKey.export({ format: 'der', type: 'pkcs1' }), 'private PKCS#1': privateKey.export({ format: 'der', type: 'pkcs1' }) }),
     ...(kind === 'ec' && { SEC1: privateKey.export({ format: 'der', type: 'sec1' }) }),
     ...(kind !== 'ed25519' && { 'X.509': certificateDer(pair) }),
@@ -263,6 +265,11 @@ t.test('a passphrase that is wrong, missing or no text is refused', async (t) =>
   const algorithm = 'RS256'
   t.equal(await refusal(t, { algorithm, privateKey: key }), 'privateKey is a PEM text that cannot be read; it is encrypted: give { key, passphrase }')
   t.equal(await refusal(t, { algorithm, privateKey: { key, passphrase: 'wrong' } }), 'privateKey is a PEM text that cannot be read; the passphrase does not open it')
+  const bytes = rsaPair().privateKey.export({ format: 'der', type: 'pkcs8', cipher: 'aes-256-cbc', passphrase: 'right' })
+  t.equal(await refusal(t, { algorithm, privateKey: bytes }), 'privateKey is a DER key that cannot be read; it is encrypted: give { key, passphrase }')
+  t.equal(await refusal(t, { algorithm, privateKey: { key: bytes, passphrase: 'wrong' } }), 'privateKey is a DER key that cannot be read; the passphrase does not open it')
+  t.match(await refusal(t, { algorithm, publicKey: bytes }), 'publicKey must be a public key, not a private one')
+  t.equal(await refusal(t, { algorithm, privateKey: bytes.toString('base64') }), "privateKey is a key in base64; give its bytes: Buffer.from(text, 'base64')")
   for (const privateKey of [{ key, passphrase: 5 }, { key, passphrase: null }, { key: 5, passphrase: 'p' }, { key: rsaPair().privateKey, passphrase: 'p' }]) {
     t.equal(await refusal(t, { algorithm, privateKey }), 'privateKey: { key, passphrase } takes a private key as a string or Buffer, and a string')
   }
