@@ -3,7 +3,7 @@
 //
 //   npx tsx examples/oidc.ts          (the provider asks for Node.js 22)
 
-import { generateKeyPairSync, randomBytes } from 'node:crypto'
+import { createPrivateKey, generateKeyPairSync, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { realpathSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -56,7 +56,9 @@ async function startProvider () {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const issuer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
+  const { privateKey } = generateKeyPairSync('rsa', {
+    modulusLength: 2048, privateKeyEncoding: { format: 'pem', type: 'pkcs8' }, publicKeyEncoding: { format: 'pem', type: 'spki' },
+  })
   const groups = new Map([['nightly-report', ['reporters']], ['status-page', []]])
   // Programs log in without a page to do it on. The tokens of people look alike.
   const clients = [...groups.keys()].map((id) => ({
@@ -65,7 +67,7 @@ async function startProvider () {
 
   const provider = new Provider(issuer, {
     clients,
-    jwks: { keys: [privateKey.export({ format: 'jwk' })] },
+    jwks: { keys: [createPrivateKey(privateKey).export({ format: 'jwk' })] },
     ttl: { ClientCredentials: 600 },
     features: {
       clientCredentials: { enabled: true },

@@ -107,9 +107,13 @@ function parse (value: unknown, what: string, half: Half): KeyObject {
   throw new JwtUsageError(`${what} must be a PEM text, a Buffer, a KeyObject, a JWK or { key, passphrase }, not ${nameKind(value)}`)
 }
 
+// A copy. On Node 20 a pair that was generated shares one lock with what generated it. Exporting it as a JWK, or asking
+// for its details, holds the lock, and a garbage collection meanwhile waits for it: the process would stand still for ever.
 function fromKeyObject (object: KeyObject, what: string, half: Half): KeyObject {
-  if (object.type === half) return object
-  throw wrongHalf(what, half, object.type)
+  if (object.type !== half) throw wrongHalf(what, half, object.type)
+  return half === 'private'
+    ? createPrivateKey({ key: object.export({ format: 'der', type: 'pkcs8' }), format: 'der', type: 'pkcs8' })
+    : createPublicKey({ key: object.export({ format: 'der', type: 'spki' }), format: 'der', type: 'spki' })
 }
 
 function fromBytes (value: string | Uint8Array, passphrase: string | undefined, what: string, half: Half): KeyObject {

@@ -1,5 +1,8 @@
+import { execFile } from 'node:child_process'
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { request } from 'node:http'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { createLocalJWKSet, importJWK, jwtVerify, type JWK } from 'jose'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
@@ -10,6 +13,7 @@ import { bearer, buildApp, SECRET } from './support/app.js'
 import { moveClock, stopClock } from './support/clock.js'
 import { forge } from './support/forge.js'
 import { ecPair, edPair, pairFor, pem, rsaPair } from './support/keys.js'
+import { ownProcess } from './support/own-process.js'
 
 const FAMILIES = ['HS256', 'RS256', 'ES256', 'EdDSA'] as const
 const DAY = 24 * 60 * 60
@@ -344,6 +348,15 @@ t.test('a thousand rotations leave as many keys as have living tokens', async (t
   }
   t.ok(app.jwks().keys.length <= 7, `${app.jwks().keys.length} keys are published`)
   t.equal(await status(app, newest), 200)
+})
+
+t.test('keys that were generated a moment ago never make the process stand still', async (t) => {
+  // The less room there is for young objects, the more often is garbage collected.
+  const program = fileURLToPath(new URL('./support/rotate-fresh-keys.ts', import.meta.url))
+  const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', '--max-semi-space-size=1', program], {
+    env: ownProcess(), timeout: 60_000, killSignal: 'SIGKILL',
+  })
+  t.equal(stdout, '1500 rotations\n')
 })
 
 t.test('no more keys are kept than may verify', async (t) => {

@@ -1,9 +1,9 @@
 import t, { type Test } from 'tap'
-import { generateKeyPairSync } from 'node:crypto'
 import Fastify from 'fastify'
 import jwtExtended, { type JwtExtendedOptions } from '../index.js'
 import { ALGORITHMS, readSettings } from '../lib/settings.js'
 import { bearer, buildApp, registrationError, SECRET } from './support/app.js'
+import { rsaPair } from './support/keys.js'
 
 const noop = (): never => { throw new Error('not called') }
 
@@ -257,7 +257,7 @@ t.test('all of an object of options that is frozen to its bottom works', async (
 })
 
 t.test("the caller's object and lists are never changed", async (t) => {
-  const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
+  const { privateKey, publicKey } = rsaPair()
   const jwk = privateKey.export({ format: 'jwk' })
   const options: JwtExtendedOptions = {
     algorithm: 'RS256',

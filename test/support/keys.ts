@@ -1,4 +1,4 @@
-import { generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import type { JwtAlgorithm } from '../../index.js'
 
 /** A pair of real keys. */
@@ -9,10 +9,12 @@ export interface Pair {
 
 const made = new Map<string, Pair>()
 
+// Read anew: Node 20 may stand still for ever while it exports a pair as JWKs that it has just generated.
 function once (name: string, make: () => Pair): Pair {
   const known = made.get(name)
   if (known !== undefined) return known
-  const pair = make()
+  const privateKey = createPrivateKey(pem(make().privateKey))
+  const pair = { privateKey, publicKey: createPublicKey(privateKey) }
   made.set(name, pair)
   return pair
 }
