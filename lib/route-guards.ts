@@ -18,21 +18,12 @@ export interface Route {
   preParsing?: unknown
   preValidation?: unknown
   preHandler?: unknown
-  preSerialization?: unknown
-  onSend?: unknown
-  onResponse?: unknown
-  onError?: unknown
-  onTimeout?: unknown
-  onRequestAbort?: unknown
   /** What @fastify/websocket adds. */
   websocket?: unknown
   wsHandler?: unknown
 }
 
 const HOOKS = ['onRequest', 'preParsing', 'preValidation', 'preHandler'] as const
-// What runs after the handler, or beside it, keeps nobody out.
-const OTHER_HOOKS = ['preSerialization', 'onSend', 'onResponse', 'onError', 'onTimeout', 'onRequestAbort'] as const
-
 const descriptions = new WeakMap<object, GuardDescription>()
 const makers = new WeakSet<object>()
 
@@ -105,8 +96,9 @@ export function needsCsrfValue ({ cookieCsrfProtect, csrfMethods }: Settings, me
 
 /** @throws {JwtUsageError} for a route whose own guards cannot work there, or would be unsafe. */
 export function assertGuardsFit (route: Route): void {
-  for (const name of [...HOOKS, ...OTHER_HOOKS]) {
-    for (const hook of [route[name]].flat()) assertHookFits(name, hook, nameOf(route))
+  // Under every name: Fastify passes over those that it does not know, and the route would be open.
+  for (const [name, hooks] of Object.entries(route)) {
+    for (const hook of [hooks as unknown].flat()) assertHookFits(name, hook, nameOf(route))
   }
   assertBodyIsThere(route)
   assertOriginsAreNamed(route)
@@ -114,9 +106,13 @@ export function assertGuardsFit (route: Route): void {
 
 function assertHookFits (name: string, hook: unknown, where: string): void {
   if (typeof hook !== 'function') return
-  if (makers.has(hook)) throw new JwtUsageError(`The ${name} hook of ${where} is jwtRequired itself; call it: ${name}: app.jwtRequired()`)
-  if (!descriptions.has(hook) || HOOKS.some((known) => known === name)) return
-  throw new JwtUsageError(`The guard of ${where} is an ${name} hook, which keeps nobody out; use it as onRequest, preParsing, preValidation or preHandler`)
+  const fits = HOOKS.some((known) => known === name)
+  if (makers.has(hook)) {
+    throw new JwtUsageError(`The ${name} hook of ${where} is jwtRequired itself; call it: ${fits ? name : 'preHandler'}: app.jwtRequired()`)
+  }
+  // What runs after the handler, or beside it, keeps nobody out either.
+  if (fits || !descriptions.has(hook)) return
+  throw new JwtUsageError(`The guard of ${where} is given as ${name}, which keeps nobody out; use it as onRequest, preParsing, preValidation or preHandler`)
 }
 
 function nameOf (route: Route): string {
