@@ -3,7 +3,7 @@ import { isPromise } from './awaitable.js'
 import { asDeclared, createClaimsPolicy, isExpired, isTooEarly, judgeHeader, type ClaimsPolicy } from './claims.js'
 import { addToken, JwtDecodeError, JwtUsageError } from './errors.js'
 import { createIssuerKeys, type IssuerKeys } from './issuer-keys.js'
-import { readLoadedSigningKey, readLoadedVerifyingKey, type Keyring } from './keyring.js'
+import { kidOf, readLoadedSigningKey, readLoadedVerifyingKey, type Keyring } from './keyring.js'
 import { compilePerKey } from './per-key.js'
 import type { Settings } from './settings.js'
 import { checkEach, compileSigner, compileVerifier, decode, refusal, type Sign, type UnverifiedToken, type Verifier } from './signatures.js'
@@ -24,7 +24,7 @@ export interface Codec {
   readonly signer: Sign | undefined
   /** The signer of the key that `encodeKeyLoader` returned. */
   signerOf (loadedKey: unknown): Sign
-  /** When the last token expires that the current key signed, in seconds since 1970. */
+  /** When the last token expires that the current key has signed here, in seconds since 1970; 0 where there is none. */
   readonly lastExpiry: number
   /** Signs and verifies with other keys from now on. */
   replaceKeys (keyring: Keyring): void
@@ -72,7 +72,9 @@ export function createCodec (settings: Settings, keyring: Keyring): Codec {
   const tokens = verifyCache === false ? undefined : createVerifiedTokens<CachedToken>(verifyCache)
   let ownVerifiers: readonly Verifier[] = []
   let signer: Sign | undefined
-  let lastExpiry = 0
+  // What each key that verifies has signed here, by its name: it may sign again, or have the next one put before it.
+  const signings = new Map<string, { lastExpiry: number }>()
+  let current = { lastExpiry: 0 }
 
   function replaceKeys ({ signing, verifying }: Keyring): void {
     const before = ownVerifiers
@@ -82,12 +84,16 @@ export function createCodec (settings: Settings, keyring: Keyring): Codec {
       return known
     })
     for (const verifier of before) if (!ownVerifiers.includes(verifier)) verifier.until = 0
-    lastExpiry = 0
+    for (const kid of signings.keys()) if (!verifying.some((key) => key.kid === kid)) signings.delete(kid)
     signer = undefined
     if (signing === undefined) return
+    const kid = kidOf(signing.object)
+    const signed = signings.get(kid) ?? { lastExpiry: 0 }
+    signings.set(kid, signed)
+    current = signed
     const sign = compileSigner(signing)
     signer = function signAndRemember (claims, headers) {
-      lastExpiry = Math.max(lastExpiry, claims.exp ?? Infinity)
+      signed.lastExpiry = Math.max(signed.lastExpiry, claims.exp ?? Infinity)
       return sign(claims, headers)
     }
   }
@@ -179,7 +185,7 @@ export function createCodec (settings: Settings, keyring: Keyring): Codec {
   replaceKeys(keyring)
   return {
     get signer () { return signer },
-    get lastExpiry () { return lastExpiry },
+    get lastExpiry () { return current.lastExpiry },
     signerOf: compilePerKey((value) => compileSigner(readLoadedSigningKey(value, settings))),
     replaceKeys,
     verify,

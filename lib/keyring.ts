@@ -145,6 +145,7 @@ function arrange ({ secrets, privateKey, publicKeys }: Keys, settings: Settings)
   for (const [index, key] of publicKeys.entries()) {
     if (!isHmac(algorithm) && accept(key, decodeAlgorithms) === undefined) throw unfit(key, `publicKey[${index}]`, decodeAlgorithms)
   }
+  warnOfIdleKey(isHmac(algorithm) ? (privateKey === undefined ? 'publicKey' : 'privateKey') : 'secretKey', isHmac(algorithm) ? publicKeys : secrets, settings)
   return Object.freeze({
     signing: signing && { object: signing.object, algorithm, kid: secrets.length === 1 && isHmac(algorithm) ? undefined : kidOf(signing.object) },
     verifying: Object.freeze(verifying),
@@ -166,7 +167,18 @@ function checkAlgorithms (verifying: readonly VerifyingKey[], { algorithm, decod
   )
 }
 
-function kidOf (key: KeyObject): string {
+// Who gives a key means it to be used. For an algorithm that does not sign, that is to verify.
+function warnOfIdleKey (what: string, keys: readonly Key[], { algorithm, decodeAlgorithms }: Settings): void {
+  if (keys.every((key) => accept(key, decodeAlgorithms) !== undefined)) return
+  process.emitWarning(
+    `${what} is not used with algorithm: '${algorithm}' and decodeAlgorithms: [${decodeAlgorithms.map((name) => `'${name}'`).join(', ')}]: ` +
+    'name the algorithm that it is for in one of them, or leave it out',
+    { code: 'FST_JWT_EXT_IDLE_KEY' }
+  )
+}
+
+/** What a key is called here, whether or not its tokens say so. */
+export function kidOf (key: KeyObject): string {
   return key.type === 'secret' ? digestOf(key) : thumbprintOf(key)
 }
 

@@ -18,6 +18,8 @@ const BEGIN = /-----\s*BEGIN/
 // A JWK or a JWK set, wherever it stands and however often it was escaped on its way through an environment variable.
 const JWK_MEMBER = /\\*"kty\\*"\s*:/
 const JWK_SET_MEMBER = /\\*"keys\\*"\s*:\s*\[/
+// A public key as OpenSSH writes it (RFC 4253 §6.6).
+const SSH_KEY = /\b(?:ssh|ecdsa)-\S+\s+AAAA/
 // What may stand between the digits of a key that is written as text: white space and line ends, escaped ones too.
 const BETWEEN_DIGITS = /\\+[nrt]|[\s:\\]/g
 // Every DER key is longer than this. Node decodes base64url as base64, too.
@@ -74,7 +76,7 @@ export function looksLikeKey (value: string | Uint8Array): boolean {
   const bytes = Buffer.from(value as Uint8Array)
   // UTF-16 text has a NUL in every other byte.
   const characters = bytes.toString('latin1').replaceAll('\0', '')
-  return [BEGIN, JWK_MEMBER, JWK_SET_MEMBER].some((mark) => mark.test(characters)) || isDer(bytes) || isWrittenKey(characters)
+  return [BEGIN, JWK_MEMBER, JWK_SET_MEMBER, SSH_KEY].some((mark) => mark.test(characters)) || isDer(bytes) || isWrittenKey(characters)
 }
 
 function isDer (bytes: Buffer): boolean {
@@ -85,10 +87,11 @@ function isDer (bytes: Buffer): boolean {
 
 // Identity providers and key services hand out DER in base64, without the lines of a PEM text around it.
 function isWrittenKey (characters: string): boolean {
-  const digits = characters.replaceAll(BETWEEN_DIGITS, '')
-  return WRITTEN_BYTES.some(([encoding, run]) => {
-    return [...digits.matchAll(run)].some(([written]) => looksLikeKey(Buffer.from(written, encoding)))
-  })
+  // As it stands, too: a word in front of the digits would become a part of them.
+  const texts = [characters, characters.replaceAll(BETWEEN_DIGITS, '')]
+  return WRITTEN_BYTES.some(([encoding, run]) => texts.some((text) => {
+    return [...text.matchAll(run)].some(([written]) => looksLikeKey(Buffer.from(written, encoding)))
+  }))
 }
 
 type Half = 'public' | 'private'

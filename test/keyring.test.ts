@@ -209,6 +209,29 @@ t.test('an accepted algorithm without a key makes one process warning, which say
   t.strictSame(await warnings(), [], 'the keys are those of an issuer')
 })
 
+t.test('a key that no algorithm uses makes a process warning', async (t) => {
+  const warnings = collectWarnings(t, 'FST_JWT_EXT_IDLE_KEY')
+  const { privateKey, publicKey } = rsaPair()
+  const rows: [options: JwtExtendedOptions, what: string, algorithm: string, accepted: string][] = [
+    [{ secretKey: SECRET, privateKey }, 'privateKey', 'HS256', "'HS256'"],
+    [{ secretKey: SECRET, publicKey }, 'publicKey', 'HS256', "'HS256'"],
+    [{ secretKey: SECRET, publicKey: [publicKey, ecPair().publicKey], decodeAlgorithms: ['RS256'] }, 'publicKey', 'HS256', "'HS256', 'RS256'"],
+    [{ algorithm: 'RS256', privateKey, secretKey: SECRET }, 'secretKey', 'RS256', "'RS256'"],
+  ]
+  for (const [options, what, algorithm, accepted] of rows) {
+    await buildApp(t, options)
+    t.strictSame(await warnings(), [
+      `${what} is not used with algorithm: '${algorithm}' and decodeAlgorithms: [${accepted}]: name the algorithm that it is for in one of them, or leave it out`
+    ])
+  }
+  const used: JwtExtendedOptions[] = [
+    { secretKey: [SECRET, `${SECRET}-old`] }, { algorithm: 'RS256', privateKey, publicKey: [publicKey, rsaPair('old').publicKey] },
+    { secretKey: SECRET, privateKey, decodeAlgorithms: ['RS256'] }, { algorithm: 'RS256', privateKey, secretKey: SECRET, decodeAlgorithms: ['HS256'] },
+  ]
+  for (const options of used) await buildApp(t, options)
+  t.strictSame(await warnings(), [])
+})
+
 t.test('that no key verifies the algorithm itself is refused', async (t) => {
   const { privateKey, publicKey } = rsaPair()
   const message = 'No key verifies the algorithm RS256: give a publicKey that is fit for it'

@@ -114,6 +114,9 @@ function writingsOf (bytes: Buffer): Record<string, string | Buffer> {
     'in base64 over escaped lines': lines.join('\\n'),
     'in base64 in JSON': JSON.stringify({ realm: 'tests', public_key: base64 }),
     'in base64 with escaped slashes': base64.replaceAll('/', '\\/'),
+    'in base64 behind a word': `key: ${base64}`,
+    'in base64 behind three words': `RSA public key ${base64}`,
+    'in base64 behind a name': `PUBLIC_KEY=${base64}`,
     'in base64 twice': Buffer.from(base64).toString('base64'),
     'in base64url': bytes.toString('base64url'),
     'in hex': bytes.toString('hex'),
@@ -412,6 +415,8 @@ t.test('whatever is or contains an asymmetric key is no HMAC secret', async (t) 
     'JWK set of nothing known': '{"keys":[{"k":1}]}',
     'certificate of a key of an unknown kind': certificateDer(ecPair(), UNKNOWN_KEY),
     'certificate of a key of an unknown kind in base64': certificateDer(ecPair(), UNKNOWN_KEY).toString('base64'),
+    'a public key of OpenSSH': `ssh-ed25519 ${Buffer.concat([Buffer.from('\0\0\0\x0bssh-ed25519\0\0\0\x20'), randomBytes(32)]).toString('base64')} ada@example.com`,
+    'an EC key of OpenSSH': 'ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTY=',
     'an OpenSSH private key': '-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\n-----END OPENSSH PRIVATE KEY-----',
   })
   for (const [name, secret] of Object.entries(secrets)) {

@@ -300,6 +300,35 @@ t.test('a token that lives longer than others of its key keeps that key alive un
   t.equal(await status(app, claimed), 422)
 })
 
+t.test('it does so, too, where the key signs on after a rotation, or signs again later', async (t) => {
+  const [a, b, c] = ['a', 'b', 'c'].map((label) => `${SECRET}-${label}`) as [string, string, string]
+  const ways: [name: string, rotations: RotatedKeys[]][] = [
+    ['rotated to itself', [{ secretKey: a }, { secretKey: b }]],
+    ['listed with the next', [{ secretKey: [a, b] }, { secretKey: b }]],
+    ['back again', [{ secretKey: b }, { secretKey: a }, { secretKey: c }]],
+  ]
+  for (const [name, rotations] of ways) {
+    await t.test(name, async (t) => {
+      stopClock(t, SECOND)
+      const app = await guardedApp(t, { secretKey: a, accessTokenExpires: 60, refreshTokenExpires: 60 })
+      const token = await app.createAccessToken('ada', { expiresDelta: 90 * DAY })
+      for (const keys of rotations) app.rotateKeys(keys)
+      moveClock(t, 90 * DAY - 1)
+      t.equal(await status(app, token), 200)
+    })
+  }
+  await t.test('but not once it was out', async (t) => {
+    stopClock(t, SECOND)
+    const app = await guardedApp(t, { secretKey: a, accessTokenExpires: 60, refreshTokenExpires: 60 })
+    const token = await app.createAccessToken('ada', { expiresDelta: 90 * DAY })
+    for (const keys of [[b], [a]]) app.rotateKeys({ secretKey: keys })
+    app.rotateKeys({ secretKey: b })
+    t.equal(await status(app, token), 200)
+    moveClock(t, 60)
+    t.equal(await status(app, token), 422)
+  })
+})
+
 t.test('the leeway counts for the old key, too', async (t) => {
   stopClock(t, SECOND)
   const app = await guardedApp(t, { secretKey: SECRET, accessTokenExpires: 60, refreshTokenExpires: 60, decodeLeeway: 100 })
