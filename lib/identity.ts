@@ -1,6 +1,6 @@
 import type { JwtIdentity } from '../types/claims.js'
 import type { JwtExtendedOptions } from '../types/options.js'
-import { JwtUsageError } from './errors.js'
+import { JwtDecodeError, JwtUsageError } from './errors.js'
 
 /** Gives what goes into the identity claim. */
 export type ResolveIdentity = (identity: JwtIdentity) => Promise<unknown>
@@ -16,7 +16,7 @@ export function createResolveIdentity (loader: JwtExtendedOptions['userIdentityL
   if (loader === undefined) return async (identity) => identity
   return async function resolveIdentity (identity) {
     const claim = await loader(identity)
-    if (typeof identity === 'object' || claim === identity || !NOTHINGS.includes(claim)) return claim
+    if (typeof identity === 'object' || !NOTHINGS.includes(claim) || isSpellingOf(identity, claim as string)) return claim
     throw new JwtUsageError(
       `userIdentityLoader made the text '${String(claim)}' of a ${typeof identity}: give what it was made for, such as ` +
       'the user (request.currentUser), and not the identity claim'
@@ -24,15 +24,30 @@ export function createResolveIdentity (loader: JwtExtendedOptions['userIdentityL
   }
 }
 
+// Somebody may be called Null.
+function isSpellingOf (identity: unknown, claim: string): boolean {
+  return typeof identity === 'string' && identity.trim().toLowerCase() === claim.toLowerCase()
+}
+
 /**
  * An identity as text: how a store knows it. What an application has in hand and what a token says of it have one name,
  * also where JSON makes a text of an object, and in whatever order members stand.
+ *
+ * @throws {JwtDecodeError} for one that is nested too deep to be written.
  */
 export function nameIdentity (identity: unknown): string {
   if (typeof identity === 'string') return identity
-  const json = JSON.stringify(identity, sortMembers) ?? '""'
+  const json = stringify(identity) ?? '""'
   const written: unknown = JSON.parse(json)
   return typeof written === 'string' ? written : json
+}
+
+function stringify (identity: unknown): string | undefined {
+  try {
+    return JSON.stringify(identity, sortMembers)
+  } catch (cause) {
+    throw cause instanceof RangeError ? new JwtDecodeError('Invalid identity', { cause }) : cause
+  }
 }
 
 function sortMembers (_name: string, value: unknown): unknown {

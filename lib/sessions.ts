@@ -129,14 +129,18 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
       const payload = typeof token === 'string' ? (await codec.verify(token, Date.now())).payload : token as DeepReadonly<TokenPayload>
       if (typeof payload !== 'object' || payload === null) throw new JwtUsageError('revokeToken takes a token or its payload')
       const issuer = issuerOf(settings.issuers, payload)
-      const identity = nameIdentity(payload[issuer?.identityClaim ?? identityClaim])
-      const { sid: sessionId, jti } = payload
-      if (typeof sessionId === 'string' && issuer === undefined) {
+      const claim = issuer?.identityClaim ?? identityClaim
+      const { jti } = payload
+      const sessionId = issuer === undefined ? payload.sid : undefined
+      if (typeof sessionId !== 'string' && typeof jti !== 'string') throw new JwtDecodeError('Missing claim: jti')
+      // Stores keep all by the identity: without it nothing would be revoked, and nobody would notice.
+      if (!Object.hasOwn(payload, claim)) throw new JwtDecodeError(`Missing claim: ${claim}`)
+      const identity = nameIdentity(payload[claim])
+      if (typeof sessionId === 'string') {
         if (await ask((store) => store.endSession(identity, sessionId))) emit({ type: 'session_revoked', identity, sessionId })
-        return
+      } else {
+        await ask((store) => store.revokeToken(identity, jti!, keepMarkFor(payload, decodeLeeway)))
       }
-      if (typeof jti !== 'string') throw new JwtDecodeError('Missing claim: jti')
-      await ask((store) => store.revokeToken(identity, jti, keepMarkFor(payload, decodeLeeway)))
     },
 
     async revokeSession (identity, sessionId) {

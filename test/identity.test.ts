@@ -1,7 +1,9 @@
+import { createHmac } from 'node:crypto'
 import t from 'tap'
 import { memoryStore } from '../index.js'
 import { createResolveIdentity, nameIdentity } from '../lib/identity.js'
 import { bearer, buildApp, SECRET } from './support/app.js'
+import { forge } from './support/forge.js'
 
 t.test('an identity and what a token says of it have one name', async (t) => {
   class ObjectId {
@@ -17,6 +19,19 @@ t.test('an identity and what a token says of it have one name', async (t) => {
     t.equal(nameIdentity(identity), name)
     if (identity !== undefined) t.equal(nameIdentity(JSON.parse(JSON.stringify(identity))), name, 'as a token has it')
   }
+})
+
+t.test('an identity that is nested too deep for a name is refused', async (t) => {
+  // As deep as the longest token can be.
+  const depth = 5500
+  const token = forge({ uid: 0 }).split('.')
+  const payload = Buffer.from(`{"uid":${'['.repeat(depth)}${']'.repeat(depth)}}`).toString('base64url')
+  const input = `${token[0]!}.${payload}`
+  const app = await buildApp(t, { secretKey: SECRET, store: memoryStore(), identityClaim: 'uid', tokenLocation: 'json' })
+  app.post('/', { preHandler: app.jwtRequired() }, async () => 'in')
+  const response = await app.inject({ method: 'POST', url: '/', payload: { access_token: `${input}.${createHmac('sha256', SECRET).update(input).digest('base64url')}` } })
+  t.strictSame([response.statusCode, response.json()], [422, { msg: 'Invalid identity' }])
+  t.throws(() => nameIdentity(5n), TypeError, 'what has no JSON is a mistake of the application')
 })
 
 t.test('a log-out reaches identities of every kind', async (t) => {
@@ -53,6 +68,10 @@ t.test('a loader that was made for users makes no claim of a mere id', async (t)
   await t.rejects(resolve(7), { code: 'FST_JWT_EXT_USAGE' })
   for (const nothing of ['null', 'NaN', '[object Object]']) await t.rejects(createResolveIdentity(async () => nothing)('7'), { code: 'FST_JWT_EXT_USAGE' })
   t.equal(await createResolveIdentity((name) => name)('null'), 'null', 'whoever has that name')
+  const tidy = createResolveIdentity((name) => (name as string).trim().toLowerCase())
+  for (const name of ['Null', ' UNDEFINED ', 'nan']) t.equal(await tidy(name), name.trim().toLowerCase(), 'in whatever spelling')
+  await t.rejects(createResolveIdentity(String)(undefined as never), { code: 'FST_JWT_EXT_USAGE' })
+  await t.rejects(createResolveIdentity(String)(NaN), { code: 'FST_JWT_EXT_USAGE' })
 })
 
 t.test('no call takes the claim for the user', async (t) => {

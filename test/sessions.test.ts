@@ -604,6 +604,10 @@ t.test('revokeToken', async (t) => {
     const { app, calls } = await buildSessions(t)
     await t.rejects(app.revokeToken(forge({ sub: 'ada' })), { code: 'FST_JWT_EXT_INVALID_TOKEN', message: 'Missing claim: jti' })
     await t.rejects(app.revokeToken({}), { message: 'Missing claim: jti' })
+    // Of whom a token is decides where its mark is kept.
+    for (const payload of [{ jti: 'j' }, { sid: 's' }, { sid: 's', jti: 'j', uid: 'ada' }]) {
+      await t.rejects(app.revokeToken(payload), { code: 'FST_JWT_EXT_INVALID_TOKEN', message: 'Missing claim: sub' })
+    }
     for (const wrong of [null, undefined, 5, true]) await t.rejects(app.revokeToken(wrong as unknown as string), JwtUsageError)
     t.same(calls, [])
   })

@@ -17,6 +17,8 @@ interface Session {
   /** When its last token is dead. */
   keepUntil: number
   ended: false | 'ended' | 'reuse'
+  /** Whether a first reuse has still to end what else it ends: there was no room for it. */
+  isReuseOpen: boolean
   label: string | undefined
 }
 
@@ -148,7 +150,7 @@ export function memoryStore (options: MemoryStoreOptions = {}): TokenStore {
       const now = Date.now()
       takeEntry(now)
       identityOf(identity).sessions.set(sessionId, {
-        generation: 1, rotatedAt: now, startedAt: now, endsAt: now + lifetime, keepUntil: now + keepFor, ended: false, label,
+        generation: 1, rotatedAt: now, startedAt: now, endsAt: now + lifetime, keepUntil: now + keepFor, ended: false, isReuseOpen: false, label,
       })
     },
 
@@ -165,9 +167,12 @@ export function memoryStore (options: MemoryStoreOptions = {}): TokenStore {
           session.keepUntil = Math.max(session.keepUntil, Math.min(now + keepFor, session.endsAt))
           break
         case 'reuse': {
-          const isFirst = session.ended === false
+          const isFirst = session.ended === false || session.isReuseOpen
           session.ended = 'reuse'
-          return { outcome, isFirst, ended: isFirst && endAllOnReuse ? endEvery(identity, sessionId, now) : [] }
+          session.isReuseOpen = isFirst
+          const ended = isFirst && endAllOnReuse ? endEvery(identity, sessionId, now) : []
+          session.isReuseOpen = false
+          return { outcome, isFirst, ended }
         }
         case 'refused':
           return { outcome }

@@ -23,9 +23,10 @@ const IN_TIME = `${NOW}
 if now > (tonumber(ARGV[1]) or now) then return { now } end
 `
 
-// Keeps the index as long as its longest session.
+// Keeps the index as long as its longest session, and in it only what is alive: an identity may log in for ever.
 const KEEP_INDEX = `
 local function index(key, id, ttl)
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
   redis.call('ZADD', key, now + ttl, id)
   redis.call('PEXPIRE', key, math.max(redis.call('PTTL', key), ttl))
 end

@@ -66,6 +66,21 @@ t.test('a full store ends the sessions of a log-out everywhere and of a theft al
   t.equal(isSessionRevoked(store, 'bob', 's3'), true)
 })
 
+t.test('what a theft ends, and a full store had no room for, ends with the next try', async (t) => {
+  const store = memoryStore({ maxEntries: 2 })
+  startSession(store, 'ada', 's1')
+  startSession(store, 'bob', 'brief', 1000)
+  const theft = { identity: 'ada', sessionId: 's1', generation: 1, grace: 0, keepFor: HOUR, endAllOnReuse: true }
+  store.rotate(theft)
+  t.throws(() => store.rotate(theft), /memoryStore is full/)
+  const older = { identity: 'ada', sessionId: undefined, tokenId: 'older', epoch: undefined, issuedAt: Date.now() - 1000 }
+  t.equal(store.isRevoked(older), false, 'there was no room for that')
+  moveClock(t, 1)
+  t.match(store.rotate(theft), { outcome: 'reuse', isFirst: true })
+  t.equal(store.isRevoked(older), true)
+  t.match(store.rotate(theft), { outcome: 'reuse', isFirst: false })
+})
+
 t.test('an option that there is not is refused', async (t) => {
   t.throws(() => memoryStore({ maxEntires: 5 } as never), { code: 'FST_JWT_EXT_USAGE', message: "Unknown option 'maxEntires' of memoryStore; did you mean 'maxEntries'?" })
   t.throws(() => memoryStore(5 as never), { code: 'FST_JWT_EXT_USAGE' })

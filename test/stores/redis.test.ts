@@ -170,6 +170,21 @@ t.test('a session that ends by itself is no longer named in the list of its iden
   t.same(await server.admin.zrange(index, 0, -1), ['lasting'])
 })
 
+t.test('the list of an identity that keeps logging in names no session that is over', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const store = redisStore(await connectIoredis(t, server))
+  const session = { identity: 'ada', label: undefined, keepFor: DAY }
+  await store.startSession({ ...session, sessionId: 'lasting', lifetime: DAY })
+  for (const sessionId of ['one', 'two', 'three']) await store.startSession({ ...session, sessionId, lifetime: 60 })
+  await sleep(100)
+  const index = (await server.admin.keys('*:sessions'))[0]!
+  await store.startSession({ ...session, sessionId: 'next', lifetime: 60 })
+  t.same((await server.admin.zrange(index, 0, -1)).sort(), ['lasting', 'next'])
+  await sleep(100)
+  await store.rotate({ ...session, sessionId: 'lasting', generation: 1, grace: 0 })
+  t.same(await server.admin.zrange(index, 0, -1), ['lasting'], 'a refresh forgets them as well')
+})
+
 t.test('a session whose key was lost is dropped from the list', { skip }, async (t) => {
   const server = await startRedis(t)
   const store = redisStore(await connectIoredis(t, server))
