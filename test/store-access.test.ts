@@ -81,6 +81,15 @@ t.test('a store that fails when it is late already is told once', async (t) => {
   t.equal(events.length, 1)
 })
 
+t.test('what was answered in time, or failed, is not late afterwards', async (t) => {
+  const { ask, events } = createAsk(0.25)
+  const cause = new Error('no network')
+  t.equal(await ask(() => sleep(1, 'soon')), 'soon')
+  await failureOf(() => ask(() => Promise.reject(cause)))
+  await sleep(300)
+  t.same(events, [{ type: 'store_unavailable', error: cause }])
+})
+
 t.test('a store that never answers keeps no request waiting', async (t) => {
   const { ask } = createAsk(0.02)
   const failures = await Promise.all(Array.from({ length: 50 }, () => failureOf(() => ask(() => new Promise(() => {})))))

@@ -456,6 +456,11 @@ t.test('cookies are cleared where the session has ended', async (t) => {
     const app = await buildSite(t, memoryStore())
     const cookie = `refresh_token_cookie=${await app.createRefreshToken('ada', { expiresDelta: -1 })}`
     t.equal((await app.inject({ method: 'POST', url: '/refresh', headers: { cookie, 'x-csrf-token': 'x' } })).headers['set-cookie'], undefined, 'nor a token without a session')
+    const alone = await buildApp(t, { secretKey: SECRET, tokenLocation: 'cookies' })
+    alone.get('/', { onRequest: alone.jwtRequired({ refresh: true }) }, async () => 'in')
+    const foreign = await alone.inject({ url: '/', headers: { cookie: `refresh_token_cookie=${forge({ sub: 'ada', type: 'refresh', sid: 'x', exp: 1 })}` } })
+    t.match(foreign.json(), { msg: 'Token has expired' })
+    t.same(foreign.cookies, [], 'nor where there are no sessions')
   })
 
   t.test('by a rotation that finds a reuse', async (t) => {
