@@ -109,6 +109,7 @@ t.test('for how long an epoch must be kept on account of a token', async (t) => 
     [{ iat: NOW + YEAR, exp: NOW + 2 * YEAR }, 0, 2 * YEAR],
     [{ exp: NOW + 60 }, 5, 65],
     [{ exp: NOW - 60 }, 5, undefined],
+    [{ exp: NOW - 5 }, 5, undefined],
     [{ exp: Number.MAX_SAFE_INTEGER }, 0, 100 * YEAR],
   ]
   for (const [claims, leeway, seconds] of cases) {

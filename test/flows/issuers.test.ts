@@ -881,6 +881,23 @@ t.test('sessions are ours alone', async (t) => {
     t.type((await app.refreshTokens(own.refreshToken)).accessToken, 'string', 'and the session knows nothing of it')
   })
 
+  t.test('it is of no type of ours, whatever type it claims', async (t) => {
+    const server = await serveKeys(t, [publicJwk(ecPair(), { kid: '1' })])
+    const app = await buildApp(t, { secretKey: SECRET, issuers: [trust(server)], tokenTypes: { invite: { expires: 60 } } })
+    app.get('/', { preHandler: app.jwtRequired({ type: 'invite' }) }, async (request) => request.jwtIdentity)
+    t.equal((await get(app, await app.createToken('invite', 'bob'))).body, 'bob')
+    t.match(await get(app, await issue(ecPair(), { type: 'invite' })), { status: 422, body: { msg: 'Only invite tokens are allowed' } })
+  })
+
+  t.test('it is never fresh, whatever it claims', async (t) => {
+    const { app } = await setUp(t)
+    app.get('/fresh', { preHandler: app.jwtRequired({ fresh: true }) }, async (request) => request.jwtIdentity)
+    t.equal((await get(app, await app.createAccessToken('bob', { fresh: true }), '/fresh')).body, 'bob')
+    for (const fresh of [true, Math.floor(Date.now() / 1000) + 60]) {
+      t.match(await get(app, await issue(ecPair(), { fresh }), '/fresh'), { status: 401, body: { msg: 'Fresh token required' } }, String(fresh))
+    }
+  })
+
   t.test('its sid is not one of our sessions', async (t) => {
     const { app } = await setUp(t)
     const own = await app.createTokenPair('ada')
