@@ -231,6 +231,19 @@ t.test('a loader that sends the answer itself returns the reply, or nothing', as
   t.match(await answer(t, async (_error, _request, reply) => reply.redirect('/login')), { status: 302 })
 })
 
+t.test('nothing is sent a second time behind a loader that has sent', async (t) => {
+  for (const unauthorizedLoader of [
+    (_error: unknown, _request: unknown, reply: FastifyReply) => { reply.code(403).send('own'); return 'another' },
+    async (_error: unknown, _request: unknown, reply: FastifyReply) => { reply.code(403).send('own') },
+  ]) {
+    const warnings: string[] = []
+    const app = await buildApp(t, { secretKey: SECRET, unauthorizedLoader }, { logger: { level: 'warn', stream: { write: (line: string) => { warnings.push(line) } } } })
+    app.get('/', { onRequest: app.jwtRequired() }, async () => 'in')
+    t.match(await app.inject('/'), { statusCode: 403, body: 'own' })
+    t.strictSame(warnings, [])
+  }
+})
+
 t.test('a loader finds the status of the error on the reply, and what it returns has it, be it an error', async (t) => {
   t.match(await answer(t, (_error, _request, reply) => `${reply.statusCode}`), { status: 401, body: '401' })
   t.match(await answer(t, () => new Error('in other words')), { status: 401, body: /in other words/ })
@@ -245,6 +258,10 @@ t.test('a loader that throws or rejects is a 500 or the status of its error, wit
     ['text', 500, 'A loader threw something that is no Error'],
     [{ statusCode: 403, message: 'no' }, 403, 'A loader threw something that is no Error'],
     [{ statusCode: 200 }, 500, 'A loader threw something that is no Error'],
+    [{ statusCode: 399 }, 500, 'A loader threw something that is no Error'],
+    [{ statusCode: 400 }, 400, 'A loader threw something that is no Error'],
+    [{ statusCode: 403.5 }, 500, 'A loader threw something that is no Error'],
+    [{ statusCode: 599 }, 599, 'A loader threw something that is no Error'],
     [{ statusCode: 600 }, 500, 'A loader threw something that is no Error'],
     [{ statusCode: '403' }, 500, 'A loader threw something that is no Error'],
   ]
@@ -255,6 +272,12 @@ t.test('a loader that throws or rejects is a 500 or the status of its error, wit
       t.match(JSON.parse(result.body), { message })
       t.equal(result.challenge, undefined)
     }
+  }
+})
+
+t.test('a status that a loader has set before it throws is not that of its mistake', async (t) => {
+  for (const wrap of [(work: () => never) => work(), async (work: () => never) => { await new Promise(setImmediate); return work() }]) {
+    t.match(await answer(t, (_error, _request, reply) => { reply.code(403); return wrap(() => { throw new Error('no template') }) }), { status: 500, challenge: undefined })
   }
 })
 
@@ -307,8 +330,9 @@ t.test('an answer is given whatever type an earlier hook has set, and ends no pr
     const app = await buildApp(t, { secretKey: SECRET, tokenInBlocklistLoader: () => later ? Promise.resolve(true) : true })
     app.addHook('onRequest', async (_request, reply) => { reply.type('text/html') })
     app.get('/', { preHandler: app.jwtRequired() }, async () => 'in')
-    const status = await statusInTime(app.inject({ url: '/', headers: bearer(forge({ sub: 'ada' })) }))
-    t.ok([401, 500].includes(status), `${later ? 'asynchronous' : 'synchronous'}: ${status}`)
+    const response = app.inject({ url: '/', headers: bearer(forge({ sub: 'ada' })) })
+    t.equal(await statusInTime(response), 401, later ? 'asynchronous' : 'synchronous')
+    t.match(await response, { headers: { 'content-type': 'application/json; charset=utf-8' }, body: '{"msg":"Token has been revoked"}' })
   }
   await new Promise(setImmediate)
   t.strictSame(unhandled, [])

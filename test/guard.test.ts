@@ -174,7 +174,7 @@ t.test('a route whose guard reads the body in a hook that has none yet cannot be
   const readers = [app.jwtRequired({ locations: 'json' }), app.jwtRequired({ locations: ['headers', 'json'] }), app.jwtRequired({ locations: 'cookies' }), app.jwtRequired({ locations: ['cookies', 'headers'], optional: true })]
   for (const guard of readers) {
     for (const hook of ['onRequest', 'preParsing'] as const) {
-      for (const hooks of [guard, [guard], [async () => {}, guard]]) {
+      for (const hooks of [guard, [guard], [async () => {}, guard], [app.jwtRequired(), guard]]) {
         t.throws(() => app.post(`/${hook}`, { [hook]: hooks } as RouteShorthandOptions, async () => 'in'), {
           code: 'FST_JWT_EXT_USAGE',
           message: `The ${hook} guard of POST /${hook} reads the body, which is not parsed yet there; use it as a preValidation or preHandler hook`,

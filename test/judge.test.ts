@@ -241,6 +241,12 @@ t.test('a token that expires while its key is fetched has expired', async (t) =>
   t.strictSame(response.json(), { msg: 'Token has expired' })
 })
 
+t.test('a token that becomes valid while its key is fetched is valid', async (t) => {
+  stopClock(t, NOW)
+  const { status } = await judge(t, { decodeKeyLoader: async () => { moveClock(t, 120); return SECRET } }, undefined, forge({ sub: 'ada', nbf: NOW + 60 }))
+  t.equal(status, 200)
+})
+
 t.test('optional forgives only that no location holds a token', async (t) => {
   const bad: [token: string, status: number][] = [
     ['x', 422], [forge({ sub: 'ada' }, { alg: 'none' }), 422], [forge({ sub: 'ada' }, { alg: 'HS256' }, 'another'), 422],

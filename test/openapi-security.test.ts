@@ -49,6 +49,13 @@ t.test('a cookie needs its CSRF value, with the methods that ask for it', async 
   t.strictSame((await described(t, { ...options, cookieCsrfProtect: false }, [{}], 'POST')).security, [{ bearerAuth: [] }, { cookieAuth: [] }])
 })
 
+t.test('a route of several methods needs a CSRF value where one of them does', async (t) => {
+  const app = await buildDocumented(t, { tokenLocation: 'cookies' })
+  app.route({ method: ['GET', 'POST'], url: '/', preHandler: app.jwtRequired(), handler: async () => 'in' })
+  const { paths } = await documentOf(app)
+  for (const method of ['get', 'post']) t.strictSame(paths['/']![method]!.security, [{ cookieAuth: [], csrfToken: [] }], method)
+})
+
 t.test('an optional guard lets everybody in', async (t) => {
   t.strictSame((await described(t, {}, [{ optional: true }])).security, [{ bearerAuth: [] }, {}])
   t.strictSame((await described(t, {}, [{ optional: true, locations: 'json' }])).security, [{}])
@@ -65,6 +72,7 @@ t.test('of ways that contain each other only the shorter one is listed', async (
   t.strictSame((await described(t, options, [{}, { fresh: true }])).security, [{ bearerAuth: [] }, { cookieAuth: [] }])
   t.strictSame((await described(t, options, [{ optional: true }, { optional: true }])).security, [{ bearerAuth: [] }, { cookieAuth: [] }, {}])
   t.strictSame((await described(t, options, [{ locations: 'headers' }, { optional: true }])).security, [{ bearerAuth: [] }])
+  t.strictSame((await described(t, options, [{ optional: true }, { optional: true, locations: ['cookies', 'headers'] }])).security, [{ bearerAuth: [] }, { cookieAuth: [] }, {}], "in the first guard's order")
   t.strictSame((await described(t, options, [{}, { refresh: true }], 'POST')).security, [
     { bearerAuth: [] }, { cookieAuth: [], csrfToken: [], refreshCookieAuth: [], refreshCsrfToken: [] },
   ])
@@ -128,4 +136,13 @@ t.test('scopes are listed where the version of the document has a place for them
   const route = { method: 'GET', url: '/', onRequest: guard, handler: () => {} } as const
   const { schema } = openapiTransform({ url: '/', route, openapiObject: { openapi: '3.0.3', components: {} } })
   t.match(schema, { security: [{ bearerAuth: [] }], response: { 403: { description: 'Forbidden: a token without orders:read, orders:write' } } })
+})
+
+t.test('a token that may have fewer scopes beside another one is a way of its own', async (t) => {
+  const settings = readSettings({ secretKey: SECRET, tokenLocation: ['headers', 'cookies'] })
+  const rule = readRule({}, settings)
+  const guards = [{ settings, rule: { ...rule, scopes: ['orders'] } }, { settings, rule: { ...rule, scopes: ['admin'], locations: ['headers'] as const } }]
+  t.strictSame(describeSecurity(guards, ['GET'], { openapi: '3.1.0', components: {} }), [
+    { bearerAuth: ['orders', 'admin'] }, { cookieAuth: ['orders'], bearerAuth: ['admin'] },
+  ])
 })

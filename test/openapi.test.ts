@@ -145,6 +145,25 @@ t.test("a scope's guard is seen on the routes of the scope and its children, whi
   t.equal((await app.inject('/late')).statusCode, 401)
 })
 
+t.test('each guard of a scope and of those around it is described, the outermost first', async (t) => {
+  const app = await buildDocumented(t, { tokenLocation: ['headers', 'query_string'] })
+  app.register(async (scope) => {
+    scope.addHook('onRequest', scope.jwtRequired({ roles: 'staff' }))
+    scope.addHook('preHandler', scope.jwtRequired({ fresh: true }))
+    scope.register(async (child) => {
+      child.register(async (grandchild) => {
+        grandchild.get('/plain', async () => 'in')
+        grandchild.get('/own', { onRequest: grandchild.jwtRequired({ locations: ['cookies', 'headers'] }) }, async () => 'in')
+      })
+    })
+  })
+  const { paths } = await documentOf(app)
+  t.strictSame(paths['/plain']!['get']!.security, [{ bearerAuth: [] }, { queryAuth: [] }])
+  t.equal(paths['/plain']!['get']!.responses['401']!.description, 'Unauthorized: no token, an expired token, a token that is not fresh')
+  t.equal(paths['/plain']!['get']!.responses['403']!.description, 'Forbidden: a token without one of the roles staff')
+  t.strictSame(paths['/own']!['get']!.security, [{ bearerAuth: [] }, { queryAuth: [], cookieAuth: [] }])
+})
+
 t.test("a scope's guard is seen by a transform of one's own, too", async (t) => {
   const app = await buildDocumented(t, { openapi: false }, swaggerOptions('3.1.0', { transform: openapiTransform }))
   app.addHook('preParsing', app.jwtRequired({ scopes: 'orders' }))
@@ -172,7 +191,7 @@ t.test('what a route says itself stays', async (t) => {
   app.get('/4xx', { onRequest, schema: { response: { '4xx': teapot } } }, async () => 'in')
   app.get('/default', { onRequest, schema: { response: { default: teapot } } }, async () => 'in')
   app.get('/empty', { onRequest, schema: { tags: ['some'], response: {} } }, async () => 'in')
-  app.get('/hidden', { onRequest, schema: { hide: true } }, async () => 'in')
+  app.get('/hidden', { onRequest: app.jwtRequired({ locations: 'query_string' }), schema: { hide: true } }, async () => 'in')
   app.options('/options', { onRequest }, async () => 'in')
   const { paths, components } = await documentOf(app)
   t.strictSame(paths['/security']!['get']!.security, [{ mine: [] }])
@@ -186,7 +205,7 @@ t.test('what a route says itself stays', async (t) => {
   t.strictSame(paths['/empty']!['get']!.tags, ['some'])
   t.notOk('/hidden' in paths)
   t.strictSame(paths['/options']!['options'], { responses: { 200: { description: 'Default Response' } } })
-  t.strictSame(Object.keys(components.securitySchemes!), ['mine', 'bearerAuth'])
+  t.strictSame(Object.keys(components.securitySchemes!), ['mine', 'bearerAuth'], 'what is hidden leaves no scheme either')
 })
 
 t.test("no answer is serialized differently: neither the application's nor the loaders' nor ours", async (t) => {
@@ -220,11 +239,11 @@ t.test("a route's own transform comes first", async (t) => {
   const app = await buildDocumented(t)
   const onRequest = app.jwtRequired()
   const seen: object[] = []
-  app.get('/renamed', { onRequest, config: { swaggerTransform: ({ schema, url, ...rest }) => { seen.push(rest); return { schema: { ...schema, tags: ['mine'] }, url: `/v1${url}` } } } }, async () => 'in')
+  app.get('/renamed', { onRequest, config: { tier: 'paid', swaggerTransform: ({ schema, url, ...rest }) => { seen.push(rest); return { schema: { ...schema, tags: ['mine'] }, url: `/v1${url}` } } } }, async () => 'in')
   app.get('/half', { onRequest, schema: { tags: ['kept'] }, config: { swaggerTransform: (() => ({})) as never } }, async () => 'in')
   app.get('/off', { onRequest, schema: { tags: ['kept'] }, config: { swaggerTransform: false } }, async () => 'in')
   const { paths } = await documentOf(app)
-  t.match(seen, [{ route: { method: 'GET' }, openapiObject: { openapi: '3.0.3' } }])
+  t.match(seen, [{ route: { method: 'GET', config: { tier: 'paid' } }, openapiObject: { openapi: '3.0.3' } }])
   t.strictSame(paths['/v1/renamed']!['get']!.tags, ['mine'])
   for (const path of ['/half', '/off']) t.strictSame(paths[path]!['get']!.tags, ['kept'])
   for (const { get } of Object.values(paths)) t.strictSame(get!.security, [{ bearerAuth: [] }])
@@ -242,6 +261,8 @@ t.test('an application with a transform of its own puts ours into it', async (t)
     t.strictSame(document.paths['/guarded']!['get']!.security, [{ bearerAuth: [] }])
     for (const { get } of Object.values(document.paths)) t.strictSame(get!.tags, tags)
   }
+  const schema = { tags: ['open'] }
+  t.equal(openapiTransform({ schema, url: '/', route: { method: 'GET', url: '/', handler: () => {} }, openapiObject: { openapi: '3.1.0', components: {} } }).schema, schema)
 })
 
 t.test('a HEAD route is described as its GET route', async (t) => {

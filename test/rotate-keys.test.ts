@@ -206,6 +206,9 @@ t.test('an application that signs by a secret and verifies by public keys, too, 
   t.equal(await status(app, await issuer.createAccessToken('ada')), 200)
   t.equal(await status(app, forge({ sub: 'ada' })), 422)
   t.equal(await status(app, await app.createAccessToken('ada')), 200)
+  app.rotateKeys({ secretKey: `${SECRET}-newer` })
+  t.equal(await status(app, await issuer.createAccessToken('ada')), 200)
+  t.equal(app.jwks().keys.length, 1, 'the public key is there once')
 })
 
 t.test('the old key may come back and sign again', async (t) => {

@@ -81,6 +81,15 @@ t.test('a store that fails when it is late already is told once', async (t) => {
   t.equal(events.length, 1)
 })
 
+t.test('what was answered in time, or failed, is not late afterwards', async (t) => {
+  const { ask, events } = createAsk(0.25)
+  const cause = new Error('no network')
+  t.equal(await ask(() => sleep(1, 'soon')), 'soon')
+  await failureOf(() => ask(() => Promise.reject(cause)))
+  await sleep(300)
+  t.same(events, [{ type: 'store_unavailable', error: cause }])
+})
+
 t.test('a store that never answers keeps no request waiting', async (t) => {
   const { ask } = createAsk(0.02)
   const failures = await Promise.all(Array.from({ length: 50 }, () => failureOf(() => ask(() => new Promise(() => {})))))
@@ -100,6 +109,7 @@ t.test('for how long an epoch must be kept on account of a token', async (t) => 
     [{ iat: NOW + YEAR, exp: NOW + 2 * YEAR }, 0, 2 * YEAR],
     [{ exp: NOW + 60 }, 5, 65],
     [{ exp: NOW - 60 }, 5, undefined],
+    [{ exp: NOW - 5 }, 5, undefined],
     [{ exp: Number.MAX_SAFE_INTEGER }, 0, 100 * YEAR],
   ]
   for (const [claims, leeway, seconds] of cases) {

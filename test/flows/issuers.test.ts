@@ -310,7 +310,7 @@ t.test('which keys may verify what', async (t) => {
   })
 
   t.test('the first hundred keys of a set count', async (t) => {
-    const junk = (length: number): object[] => Array.from({ length }, (_, index) => ({ kty: 'XYZ', kid: `${index}` }))
+    const junk = (length: number): unknown[] => Array.from({ length }, (_, index) => index % 2 === 0 ? { kty: 'XYZ', kid: `${index}` } : null)
     for (const [before, expected] of [[99, 200], [100, 422]] as const) {
       const server = await serveKeys(t, [...junk(before), publicJwk(ecPair(), { kid: '1' })])
       t.equal(await status(await guardedApp(t, { issuers: [trust(server)] }), await issue(ecPair())), expected)
@@ -451,6 +451,32 @@ t.test('when keys are fetched', async (t) => {
     moveClock(t, 60)
     t.equal(await status(app, token), 200)
     t.equal(server.asked.length, 4)
+  })
+
+  t.test('that a set cannot be fetched anew is told once, and once more where it happens again', async (t) => {
+    stopClock(t, Math.floor(Date.now() / 1000))
+    const warnings = collectWarnings(t)
+    const server = await serveKeys(t, [publicJwk(ecPair(), { kid: '1' })])
+    const app = await guardedApp(t, { issuers: [trust(server)] })
+    const [token, unknown] = [await issue(ecPair()), await issue(ecPair(), {}, { kid: '2' })]
+    t.equal(await status(app, token), 200)
+    for (const told of [1, 2]) {
+      server.handle = (_request, response) => { response.writeHead(500).end() }
+      server.asked.length = 0
+      moveClock(t, 600)
+      t.strictSame([await status(app, unknown), await status(app, token)], [422, 200])
+      moveClock(t, 10)
+      t.strictSame([await status(app, unknown), await status(app, token)], [422, 200])
+      moveClock(t, 10)
+      t.equal(await status(app, token), 200)
+      await server.settle(3)
+      t.equal(server.asked.length, 3)
+      t.strictSame(warnings, Array(told).fill(`The key set of ${ISSUER} cannot be fetched; the last one goes on serving (${server.jwksUri} answered 500)`))
+      server.handle = undefined
+      moveClock(t, 10)
+      t.equal(await status(app, token), 200)
+      await server.settle(4)
+    }
   })
 
   t.test('a clock that is put back keeps no set and no cool-down alive', async (t) => {
@@ -694,9 +720,9 @@ t.test('what a key server may answer', async (t) => {
     const app = await guardedApp(t, { issuers: [trust(server)] })
     t.match(await get(app, await issue(ecPair())), { status: 503, body: UNAVAILABLE })
     await closed
-    for (const [padding, expected] of [[499_000, 200], [501_000, 503]] as const) {
+    for (const [bytes, expected] of [[500_000, 200], [500_001, 503]] as const) {
       const padded = await serveKeys(t)
-      padded.set = `${' '.repeat(padding)}${JSON.stringify({ keys: [good] })}`
+      padded.set = JSON.stringify({ keys: [good] }).padStart(bytes)
       t.equal(await status(await guardedApp(t, { issuers: [trust(padded)] }), await issue(ecPair())), expected)
     }
   })
@@ -853,6 +879,23 @@ t.test('sessions are ours alone', async (t) => {
     await t.rejects(app.refreshTokens(token), { code: 'FST_JWT_EXT_WRONG_TYPE', message: 'Only refresh tokens are allowed' })
     t.match(await get(app, token), { status: 422, body: { msg: 'Only non-refresh tokens are allowed' } })
     t.type((await app.refreshTokens(own.refreshToken)).accessToken, 'string', 'and the session knows nothing of it')
+  })
+
+  t.test('it is of no type of ours, whatever type it claims', async (t) => {
+    const server = await serveKeys(t, [publicJwk(ecPair(), { kid: '1' })])
+    const app = await buildApp(t, { secretKey: SECRET, issuers: [trust(server)], tokenTypes: { invite: { expires: 60 } } })
+    app.get('/', { preHandler: app.jwtRequired({ type: 'invite' }) }, async (request) => request.jwtIdentity)
+    t.equal((await get(app, await app.createToken('invite', 'bob'))).body, 'bob')
+    t.match(await get(app, await issue(ecPair(), { type: 'invite' })), { status: 422, body: { msg: 'Only invite tokens are allowed' } })
+  })
+
+  t.test('it is never fresh, whatever it claims', async (t) => {
+    const { app } = await setUp(t)
+    app.get('/fresh', { preHandler: app.jwtRequired({ fresh: true }) }, async (request) => request.jwtIdentity)
+    t.equal((await get(app, await app.createAccessToken('bob', { fresh: true }), '/fresh')).body, 'bob')
+    for (const fresh of [true, Math.floor(Date.now() / 1000) + 60]) {
+      t.match(await get(app, await issue(ecPair(), { fresh }), '/fresh'), { status: 401, body: { msg: 'Fresh token required' } }, String(fresh))
+    }
   })
 
   t.test('its sid is not one of our sessions', async (t) => {

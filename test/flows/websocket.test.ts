@@ -178,6 +178,9 @@ t.test('a WebSocket that looks into cookies cannot be declared without the origi
     t.throws(() => app.route({ method: 'GET', url: `/${hook}`, [hook]: guard, handler: async () => 'page', wsHandler: () => {} }), error)
     t.doesNotThrow(() => app.get(`/plain/${hook}`, { [hook]: guard }, async () => 'page'))
   }
+  for (const rule of [{ locations: 'headers' }, { allowedOrigins: PAGE }] as const) {
+    t.throws(() => app.get('/second', { websocket: true, onRequest: [app.jwtRequired(rule), app.jwtRequired()] }, () => {}), { message: /^The guard of the WebSocket \/second/ })
+  }
   for (const [index, rule] of [{ locations: 'headers' }, { allowedOrigins: PAGE }].entries()) {
     t.doesNotThrow(() => app.get(`/good/${index}`, { websocket: true, onRequest: app.jwtRequired(rule as object) }, () => {}))
   }
