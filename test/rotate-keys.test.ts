@@ -369,10 +369,10 @@ t.test('a token is signed by the key that is current when it is made, however lo
   t.equal((await (await buildApp(t, { secretKey: `${SECRET}-new` })).decodeToken(token)).sub, 'ada')
 })
 
-t.test('a thousand rotations leave as many keys as have living tokens', async (t) => {
+t.test('hundreds of rotations leave as many keys as have living tokens', async (t) => {
   const app = await guardedApp(t, { algorithm: 'EdDSA', ...edPair(), accessTokenExpires: 60, refreshTokenExpires: 60 })
   let newest = ''
-  for (let round = 0; round < 1000; round++) {
+  for (let round = 0; round < 300; round++) {
     stopClock(t, SECOND + round * 10)
     newest = await app.createAccessToken('ada')
     await app.decodeToken(newest)
@@ -388,7 +388,7 @@ t.test('keys that were generated a moment ago never make the process stand still
   const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', '--max-semi-space-size=1', program], {
     env: ownProcess(), timeout: 60_000, killSignal: 'SIGKILL',
   })
-  t.equal(stdout, '1500 rotations\n')
+  t.equal(stdout, '500 rotations\n')
 })
 
 t.test('no more keys are kept than may verify', async (t) => {
