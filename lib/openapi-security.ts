@@ -29,8 +29,12 @@ export type Requirement = Record<string, string[]>
 export function describeSecurity (guards: GuardDescription[], methods: string[], document: OpenapiDocument): Requirement[] | undefined {
   const waysOfEach = guards.map((guard) => describeWays(guard, methods, document)).filter((ways) => ways.length > 0)
   if (waysOfEach.length === 0) return undefined
-  const combined = waysOfEach.reduce((all, ways) => all.flatMap((one) => ways.map((other) => join(one, other))))
-  return combined.filter((requirement, index) => !combined.some((other, place) =>
+  // Guard by guard: together their ways multiply.
+  return waysOfEach.reduce<Requirement[]>((all, ways) => keepShortest(all.flatMap((one) => ways.map((other) => join(one, other)))), [{}])
+}
+
+function keepShortest (requirements: Requirement[]): Requirement[] {
+  return requirements.filter((requirement, index) => !requirements.some((other, place) =>
     place !== index && asksForNoMore(other, requirement) && (place < index || !asksForNoMore(requirement, other))))
 }
 

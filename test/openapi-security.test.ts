@@ -76,6 +76,8 @@ t.test('of ways that contain each other only the shorter one is listed', async (
   t.strictSame((await described(t, options, [{}, { refresh: true }], 'POST')).security, [
     { bearerAuth: [] }, { cookieAuth: [], csrfToken: [], refreshCookieAuth: [], refreshCsrfToken: [] },
   ])
+  const everywhere: JwtExtendedOptions = { tokenLocation: ['headers', 'cookies', 'query_string'] }
+  t.strictSame((await described(t, everywhere, Array(12).fill({}))).security, [{ bearerAuth: [] }, { cookieAuth: [] }, { queryAuth: [] }], 'of half a million, too')
 })
 
 t.test('a header is described as it is read', async (t) => {
