@@ -11,7 +11,8 @@ function script (source: string): Script {
 }
 
 // A session is a JSON text: g its generation, at when it was rotated, st when it began, e its absolute end (all in
-// milliseconds of this server's clock), x how it ended, l its label. Its key never outlives its absolute end.
+// milliseconds of this server's clock), x how it ended, l its label. Its key never outlives its absolute end: Redis keeps
+// a key until its time has passed, while a session is over when its end has come. Hence a millisecond less.
 const NOW = `
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -70,7 +71,7 @@ local lifetime = tonumber(ARGV[3])
 local s = { g = 1, at = now, st = now, e = now + lifetime }
 if ARGV[5] ~= '' then s.l = ARGV[5] end
 local ttl = math.min(tonumber(ARGV[4]), lifetime)
-redis.call('SET', KEYS[1], cjson.encode(s), 'PX', ttl)
+redis.call('SET', KEYS[1], cjson.encode(s), 'PXAT', now + ttl - 1)
 index(KEYS[2], ARGV[2], ttl)
 return { now, 'started' }
 `)
@@ -97,8 +98,8 @@ end
 local outcome = p == s.g and 'rotated' or 'adopted'
 s.g = p + 1
 s.at = now
-local ttl = math.max(redis.call('PTTL', KEYS[1]), math.min(tonumber(ARGV[5]), s.e - now))
-redis.call('SET', KEYS[1], cjson.encode(s), 'PX', ttl)
+local ttl = math.max(redis.call('PTTL', KEYS[1]) + 1, math.min(tonumber(ARGV[5]), s.e - now))
+redis.call('SET', KEYS[1], cjson.encode(s), 'PXAT', now + ttl - 1)
 index(KEYS[2], ARGV[2], ttl)
 return { now, outcome, s.g, s.e - now }
 `)
