@@ -37,5 +37,15 @@ export function createGuard ({ judge, readsQuery }: Judge, answer: Answer): JwtG
     done()
   }
 
+  Object.defineProperty(guard, 'then', { value: refuseToWait })
   return guard as JwtGuard
+}
+
+// A hook that makes a guard, `async () => app.jwtRequired()`, would let everybody in: Fastify waits for what a hook
+// returns, and goes on. Whoever waits for a guard is told so instead, and the route stays closed.
+function refuseToWait (_resolve: unknown, reject: (error: Error) => void): void {
+  reject(new JwtUsageError(
+    'A guard is a hook, and nothing to wait for or to return from one: give it to Fastify as it is, onRequest: app.jwtRequired(); ' +
+    'in a hook of your own: await request.verifyJwt(rule)'
+  ))
 }

@@ -240,6 +240,29 @@ t.test('a guard that is called by hand says what to call instead', async (t) => 
   }
 })
 
+t.test('a hook that makes a guard instead of being one keeps everybody out', async (t) => {
+  const app = await buildApp(t)
+  const hooks = {
+    awaits: async () => { await (app.jwtRequired() as unknown) },
+    resolves: async () => app.jwtRequired(),
+    returns: () => app.jwtRequired(),
+  }
+  for (const [name, hook] of Object.entries(hooks)) {
+    for (const kind of HOOKS) app.get(`/${name}/${kind}`, { [kind]: hook } as RouteShorthandOptions, async () => 'in')
+    await app.register(async (scope) => {
+      scope.addHook('onRequest', hook as () => Promise<void>)
+      scope.get(`/${name}/scope`, async () => 'in')
+    })
+  }
+  const headers = bearer(await app.createAccessToken('ada'))
+  for (const url of Object.keys(hooks).flatMap((name) => [...HOOKS, 'scope'].map((kind) => `/${name}/${kind}`))) {
+    for (const sent of [{}, headers]) {
+      const response = await app.inject({ url, headers: sent })
+      t.match(response.json(), { statusCode: 500, code: 'FST_JWT_EXT_USAGE', message: /give it to Fastify as it is, onRequest: app\.jwtRequired\(\)/ }, url)
+    }
+  }
+})
+
 t.test('a guard that was declared past the check still answers a clear 500', async (t) => {
   const app = await buildApp(t, { secretKey: SECRET, tokenLocation: 'json' })
   const guard = app.jwtRequired()

@@ -39,6 +39,9 @@ export type AsymmetricAlgorithm = Exclude<JwtAlgorithm, `HS${string}`>
 /** Where a token is carried. */
 export type TokenLocation = 'headers' | 'cookies' | 'query_string' | 'json'
 
+/** A number of seconds, or a string with a unit such as `'15m'`, `'12h'`, `'30d'`. Whole seconds; never 0. */
+export type Duration = number | string
+
 /** The two types of token that every configuration issues. */
 export type TokenType = 'access' | 'refresh'
 

@@ -2,14 +2,11 @@ import type { Buffer } from 'node:buffer'
 import type { KeyObject, webcrypto } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type {
-  AsymmetricAlgorithm, DeepReadonly, JwtAlgorithm, JwtHeader, JwtIdentity, JwtPayload, JwtUser, TokenLocation
+  AsymmetricAlgorithm, DeepReadonly, Duration, JwtAlgorithm, JwtHeader, JwtIdentity, JwtPayload, JwtUser, TokenLocation
 } from './claims.js'
 import type { JwtFailure } from './failure.js'
 import type { SessionEvent } from './sessions.js'
 import type { TokenStore } from './store.js'
-
-/** A number of seconds, or a string with a unit such as `'15m'`, `'12h'`, `'30d'`. Whole seconds; never 0. */
-export type Duration = number | string
 
 /** An HMAC secret: its UTF-8 text or its bytes. */
 export type Secret = string | Buffer

@@ -1,5 +1,4 @@
-import type { DeepReadonly, JwtHeader, JwtIdentity, JwtPayload } from './claims.js'
-import type { Duration } from './options.js'
+import type { DeepReadonly, Duration, JwtHeader, JwtIdentity, JwtPayload } from './claims.js'
 
 /** What a login or a refresh gives the client. */
 export interface TokenPair {
