@@ -17,7 +17,7 @@ export async function buildApp (secretKey: string): Promise<FastifyInstance> {
     tokenLocation: ['headers', 'cookies', 'json', 'query_string'],
     // The refresh token travels to the one route that takes it, and not along with every request.
     refreshCookiePath: '/refresh_with_cookies',
-    // cookieSecure stays true: browsers take http://localhost for a safe place. The cookies are SameSite=Lax.
+    // cookieSecure stays true: Chrome and Firefox take such cookies on http://localhost, Safari does not.
   })
 
   function isRightPassword ({ username, password }: Credentials): boolean {

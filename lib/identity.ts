@@ -16,17 +16,18 @@ export function createResolveIdentity (loader: JwtExtendedOptions['userIdentityL
   if (loader === undefined) return async (identity) => identity
   return async function resolveIdentity (identity) {
     const claim = await loader(identity)
-    if (typeof identity === 'object' || !NOTHINGS.includes(claim) || isSpellingOf(identity, claim as string)) return claim
+    if (!NOTHINGS.includes(claim) || isSpelledBy(identity, claim as string)) return claim
     throw new JwtUsageError(
-      `userIdentityLoader made the text '${String(claim)}' of a ${typeof identity}: give what it was made for, such as ` +
-      'the user (request.currentUser), and not the identity claim'
+      `userIdentityLoader made the text '${String(claim)}' of ${identity === null ? 'null' : `a value of the type ${typeof identity}`}: ` +
+      'give what it was made for, such as the user (request.currentUser) and not the identity claim, and let it return what tells one user from another'
     )
   }
 }
 
 // Somebody may be called Null.
-function isSpellingOf (identity: unknown, claim: string): boolean {
-  return typeof identity === 'string' && identity.trim().toLowerCase() === claim.toLowerCase()
+function isSpelledBy (identity: unknown, claim: string): boolean {
+  const texts: unknown[] = typeof identity === 'object' && identity !== null ? Object.values(identity) : [identity]
+  return texts.some((text) => typeof text === 'string' && text.trim().toLowerCase() === claim.toLowerCase())
 }
 
 /**

@@ -78,6 +78,7 @@ export function createIssuer (settings: Settings, codec: Codec, ask: AskStore | 
     addAll(claims, options.additionalClaims, 'additionalClaims')
     if (binding !== undefined) bind(claims, type, binding, subject, options.additionalClaims, loadedClaims)
     assertClaims(claims, type, settings)
+    settleIdentity(claims, settings.identityClaim)
     if (binding === undefined && ask !== undefined) await markEpoch(claims, ask)
     // Asked for last of all: the keys may have been rotated while the loaders were waited for.
     const sign = loadedSigner ?? codec.signer!
@@ -145,12 +146,13 @@ function readExpiry (expiresDelta: unknown, lifetime: number | false): number | 
   return seconds
 }
 
-// What is `undefined` is left out, as JSON does: it must not erase a default such as `exp`.
+// As JSON writes it, and nothing else: a `toJSON` among the claims would speak for all of them when they are signed. What is
+// `undefined` is left out: it must not erase a default such as `exp`.
 function addAll (target: Record<string, unknown>, source: unknown, what: string): void {
   if (source === undefined) return
-  assertJsonObject(source, what)
-  for (const [name, value] of Object.entries(source)) {
-    if (value === undefined) continue
+  const written = isObject(source) ? toJson(source, what) : undefined
+  if (!isObject(written)) throw new JwtUsageError(`${what} must ${what.endsWith('Loader') ? 'return' : 'be'} an object`)
+  for (const [name, value] of Object.entries(written)) {
     Object.defineProperty(target, name, { value, enumerable: true, configurable: true, writable: true })
   }
 }
@@ -180,23 +182,20 @@ function assertClaims (claims: TokenPayload, type: string, settings: Settings): 
   if (own?.singleUse === true && (typeof claims.jti !== 'string' || claims.jti === '')) {
     throw new JwtUsageError(`The claim 'jti' of this ${type} token must be a string that is not empty: it is known by it when it is used`)
   }
-  const identity = claims[settings.identityClaim]
-  if (identity === undefined || identity === null) {
-    throw new JwtUsageError('A token needs an identity: give createAccessToken one, and let userIdentityLoader return one')
-  }
+  assertIdentity(claims[settings.identityClaim])
   if (settings.verifySub && claims.sub !== undefined && typeof claims.sub !== 'string') {
     throw new JwtUsageError(
       "The claim 'sub' must be a string (RFC 7519 §4.1.2): give a string, or a userIdentityLoader that makes one of the identity"
     )
   }
-  if (typeof identity !== 'string') assertJson(identity, `The identity claim '${settings.identityClaim}'`)
   assertNames(claims)
   for (const name of TIMES) {
     const time: unknown = claims[name]
     // The signer would drop a 0 or null in silence, and with it the expiry.
     if (time !== undefined && !(Number.isSafeInteger(time) && (time as number) > 0 && (time as number) < MILLISECONDS)) {
       throw new JwtUsageError(
-        `The claim '${name}' must be a whole number of seconds (not milliseconds) since 1970; for a token without expiry use expiresDelta: false`
+        `The claim '${name}' must be a whole number of seconds (not milliseconds) since 1970` +
+        (name === 'exp' ? '; for a token without expiry use expiresDelta: false' : '')
       )
     }
   }
@@ -212,25 +211,38 @@ function assertNames ({ iss, aud, jti }: Record<string, unknown>): void {
   }
 }
 
-function assertJsonObject (value: unknown, what: string): asserts value is object {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new JwtUsageError(`${what} must ${what.endsWith('Loader') ? 'return' : 'be'} an object`)
-  }
-  assertJson(value, what)
+// Last of all, so that only what was a string before counts as one.
+function settleIdentity (claims: TokenPayload, identityClaim: string): void {
+  const identity = claims[identityClaim]
+  if (typeof identity === 'string') return
+  const written = toJson(identity, `The identity claim '${identityClaim}'`)
+  assertIdentity(written)
+  claims[identityClaim] = written
+}
+
+function assertIdentity (identity: unknown): void {
+  if (identity !== undefined && identity !== null) return
+  throw new JwtUsageError('A token needs an identity: give createAccessToken one, and let userIdentityLoader return one')
+}
+
+function isObject (value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 // What JSON would lose or change in silence must not look as if it had been signed.
-function assertJson (value: unknown, what: string): void {
+function toJson (value: unknown, what: string): unknown {
   try {
-    JSON.stringify(value, refuseLoss)
+    const json = JSON.stringify(value, refuseLoss) as string | undefined
+    return json === undefined ? undefined : JSON.parse(json)
   } catch (cause) {
     throw new JwtUsageError(`${what} cannot be written as JSON: ${(cause as Error).message.split('\n', 1)[0]}`, cause)
   }
 }
 
-function refuseLoss (name: string, value: unknown): unknown {
+function refuseLoss (this: unknown, name: string, value: unknown): unknown {
   const lost = typeof value === 'function' || typeof value === 'symbol' ||
     (typeof value === 'number' && !Number.isFinite(value)) ||
+    (value === undefined && Array.isArray(this)) ||
     types.isMap(value) || types.isSet(value) || isPromise(value)
   if (lost) throw new TypeError(`'${name}' holds what JSON cannot`)
   return value

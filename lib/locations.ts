@@ -163,7 +163,7 @@ function fieldValue (field: unknown): unknown {
 }
 
 // The methods whose body Fastify parses; one that an application adds may or may not be among them.
-const WITH_BODY = new Set(['POST', 'PUT', 'PATCH', 'DELETE'])
+const WITH_BODY = new Set(['POST', 'PUT', 'PATCH', 'DELETE', 'QUERY'])
 
 function parsedBody (request: FastifyRequest): unknown {
   if (request.body === undefined && isUnread(request)) {
@@ -175,7 +175,8 @@ function parsedBody (request: FastifyRequest): unknown {
 }
 
 function isUnread (request: FastifyRequest): boolean {
-  return WITH_BODY.has(request.method) && hasBody(request) && !request.raw.readableDidRead && !isLeftToRoute(request)
+  // Where there is no route, Fastify passes over a body that it has no parser for.
+  return !request.is404 && WITH_BODY.has(request.method) && hasBody(request) && !request.raw.readableDidRead && !isLeftToRoute(request)
 }
 
 function hasBody ({ headers, raw }: FastifyRequest): boolean {

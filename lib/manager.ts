@@ -22,6 +22,7 @@ import { createStoreAccess } from './store-access.js'
 
 const DECODE_OPTIONS = ['csrfValue', 'allowExpired']
 const MOST_JUDGES = 1000
+const LONGEST_RULE = 1000
 
 /** Puts one configuration's methods together. @throws {JwtUsageError} for a configuration that cannot work. */
 export function createManager (options: unknown): { namespace: string | undefined, hasStore: boolean, manager: JwtManager } {
@@ -54,7 +55,7 @@ export function createManager (options: unknown): { namespace: string | undefine
     let judge = judges.get(id)
     if (judge === undefined) {
       judge = compile(rule)
-      judges.set(id, judge)
+      if (id.length <= LONGEST_RULE) judges.set(id, judge)
     }
     return judge
   }

@@ -1,6 +1,12 @@
 import { JwtUsageError } from './errors.js'
 
 const FARTHEST = 3
+const LONGEST_NAME = 64
+
+/** A name in quotes, for messages: no more of it than names have. */
+export function quote (name: string): string {
+  return `'${name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME)}…` : name}'`
+}
 
 function distance (a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, column) => column)
@@ -38,6 +44,8 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
 
 /** The known name that was most likely meant, if any is near. */
 export function nearest (name: string, known: readonly string[]): string | undefined {
+  // Comparing takes its time, and the name may be a client's.
+  if (name.length > LONGEST_NAME) return undefined
   const wanted = normalise(name)
   const synonym = Object.hasOwn(ELSEWHERE, wanted) ? ELSEWHERE[wanted]! : ''
   if (known.includes(synonym)) return synonym
@@ -67,7 +75,7 @@ export function assertKnownNames (value: unknown, known: readonly string[], what
     if (known.includes(name)) continue
     const meant = nearest(name, known)
     throw new JwtUsageError(
-      `Unknown option '${name}' of ${what}; ${meant === undefined ? `it takes: ${known.join(', ')}` : `did you mean '${meant}'?`}`
+      `Unknown option ${quote(name)} of ${what}; ${meant === undefined ? `it takes: ${known.join(', ')}` : `did you mean '${meant}'?`}`
     )
   }
 }

@@ -34,7 +34,7 @@ async function discover (issuer: string, signal: AbortSignal): Promise<URL> {
 
 function readConfiguration (configuration: Record<string, unknown>, issuer: string): URL {
   // One issuer must not speak for another (RFC 8414 §3.3).
-  if (configuration['issuer'] !== issuer) throw new Error('The configuration is another issuer’s')
+  if (configuration['issuer'] !== issuer) throw new Error("The configuration is another issuer's")
   const text = configuration['jwks_uri']
   const uri = typeof text === 'string' && URL.canParse(text) ? new URL(text) : undefined
   // Plain http leads to this host, and nobody elsewhere is to say what is asked there.

@@ -1,6 +1,6 @@
 import { JwtUsageError } from './errors.js'
 import { flag, lifetime, type Kind } from './kinds.js'
-import { assertKnownNames, nearest } from './names.js'
+import { assertKnownNames, nearest, quote } from './names.js'
 
 /** A type of token that the application has besides access and refresh tokens. */
 export interface TokenKind {
@@ -51,7 +51,7 @@ export function findTokenKind (kinds: TokenKinds, name: unknown): TokenKind {
   const known = [...kinds.keys()]
   if (typeof name !== 'string') throw new JwtUsageError(`A token type must be a string${list(', one of', known)}`)
   const meant = nearest(name, known)
-  throw new JwtUsageError(`Unknown token type '${name}'${meant === undefined ? list('; there are:', known) : `; did you mean '${meant}'?`}`)
+  throw new JwtUsageError(`Unknown token type ${quote(name)}${meant === undefined ? list('; there are:', known) : `; did you mean '${meant}'?`}`)
 }
 
 function list (what: string, known: readonly string[]): string {

@@ -10,7 +10,7 @@ const GOOD: [duration: number | string, seconds: number][] = [
   [1, 1],
   [900, 900],
   [-60, -60],
-  [Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER],
+  [31_557_600_000, 31_557_600_000],
   ['1s', 1],
   ['15m', 900],
   ['15M', 900],
@@ -20,13 +20,18 @@ const GOOD: [duration: number | string, seconds: number][] = [
   ['30d', 2_592_000],
   ['2w', 1_209_600],
   ['1y', 31_557_600],
+  ['1000y', 31_557_600_000],
   ['2000ms', 2],
+  ['2000 msecs', 2],
+  ['45 seconds', 45],
+  ['3 wks', 1_814_400],
+  ['2 yrs', 63_115_200],
   ['-15m', -900]
 ]
 
 const BAD: unknown[] = [
-  0, -0, 0.5, 1.5, NaN, Infinity, -Infinity, 2 ** 53, '', ' ', '0', '15', '1000', '60000', '-60000', '0s', '0m', '1500ms', '0.5s', 'm', 'never', 'tomorrow', '15m ', ' 15m',
-  '15 parsecs', '1h30m', '1e3s', 'Infinityd', '9007199254740993s', null, undefined, true, false, 15n, {}, [15], ['15m'], new Date(), () => 15
+  0, -0, 0.5, 1.5, NaN, Infinity, -Infinity, 31_557_600_001, -31_557_600_001, '1001y', 2 ** 53, '', ' ', '0', '15', '1000', '60000', '-60000', '0s', '0m', '1500ms', '0.5s', 'm', 'never', 'tomorrow', '15m ', ' 15m',
+  '15 parsecs', '1h30m', '5sm', '1sd', '2msy', '1hd', '1 day 2', `${'0'.repeat(31)}1s`, `${'1'.repeat(20_000)}!a`, '1e3s', 'Infinityd', '9007199254740993s', null, undefined, true, false, 15n, {}, [15], ['15m'], new Date(), () => 15
 ]
 
 t.test('a duration is whole seconds, or text with a unit', async (t) => {

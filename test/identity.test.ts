@@ -60,10 +60,13 @@ t.test('without a loader the identity is the claim', async (t) => {
 t.test('a loader that was made for users makes no claim of a mere id', async (t) => {
   const resolve = createResolveIdentity((user) => String((user as { id: unknown }).id))
   t.equal(await resolve({ id: 7 }), '7')
-  t.equal(await resolve({ id: undefined }), 'undefined', 'of a user it may be the name')
+  t.equal(await resolve({ id: 'undefined' }), 'undefined', 'of a user it may be the name')
+  for (const user of [{ id: undefined }, {}, { name: 'ada' }]) await t.rejects(resolve(user), { code: 'FST_JWT_EXT_USAGE' })
+  await t.rejects(createResolveIdentity((user) => String((user as { id: unknown } | null)?.id))(null as never), { code: 'FST_JWT_EXT_USAGE', message: / of null: / })
+  await t.rejects(createResolveIdentity(String)({ id: 7 } as never), { code: 'FST_JWT_EXT_USAGE' }, 'all users would have this name')
   await t.rejects(resolve('7'), {
     code: 'FST_JWT_EXT_USAGE',
-    message: "userIdentityLoader made the text 'undefined' of a string: give what it was made for, such as the user (request.currentUser), and not the identity claim",
+    message: "userIdentityLoader made the text 'undefined' of a value of the type string: give what it was made for, such as the user (request.currentUser) and not the identity claim, and let it return what tells one user from another",
   })
   await t.rejects(resolve(7), { code: 'FST_JWT_EXT_USAGE' })
   for (const nothing of ['null', 'NaN', '[object Object]']) await t.rejects(createResolveIdentity(async () => nothing)('7'), { code: 'FST_JWT_EXT_USAGE' })

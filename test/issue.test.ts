@@ -173,6 +173,32 @@ t.test('times in additional claims are whole seconds since 1970: no 0, no null, 
   await refuses(t, app.createAccessToken('ada', { additionalClaims: { exp: 0 } }), "The claim 'exp' must be a whole number of seconds (not milliseconds) since 1970; for a token without expiry use expiresDelta: false")
 })
 
+t.test('claims are what JSON makes of them before they are looked at', async (t) => {
+  class Account {
+    readonly hash = 'y'
+    constructor (readonly role: string) {}
+    toJSON (): object { return { role: this.role } }
+  }
+  const app = await buildApp(t)
+  const refresh = { toJSON: () => ({ sub: 'admin', type: 'refresh' }) }
+  await refuses(t, app.createAccessToken('ada', { additionalClaims: refresh }), "additional claims must not turn this access token into one of the type 'refresh'")
+  const loader = await buildApp(t, { secretKey: SECRET, additionalClaimsLoader: () => refresh })
+  await refuses(t, loader.createAccessToken('ada'), 'must not turn')
+  for (const value of [undefined, 5, 'text', [1]]) {
+    await refuses(t, app.createAccessToken('ada', { additionalClaims: { toJSON: () => value } }), 'additionalClaims must be an object')
+  }
+  const { payload } = read(await app.createAccessToken('ada', { additionalClaims: new Account('admin') as never }))
+  t.match(payload, { role: 'admin', type: 'access' })
+  t.notOk('hash' in payload)
+  const audience = Object.assign(['api'], { toJSON: () => 5 })
+  await refuses(t, app.createAccessToken('ada', { additionalClaims: { aud: audience } }), "The claim 'aud' must be a string")
+  await refuses(t, app.createAccessToken('ada', { additionalClaims: { list: [undefined] } }), 'holds what JSON cannot')
+
+  const lax = await buildApp(t, { secretKey: SECRET, verifySub: false })
+  await refuses(t, lax.createAccessToken({ toJSON: () => undefined } as never), 'A token needs an identity')
+  t.equal(read(await lax.createAccessToken({ toJSON: () => '507f' } as never)).payload['sub'], '507f')
+})
+
 t.test('claims whose kind our own guards would refuse make no token', async (t) => {
   const app = await buildApp(t)
   const bad = { iss: [5, null, ['us'], {}], jti: [5, true, {}], aud: [5, null, {}, ['api', 5], [[]]] }

@@ -50,7 +50,7 @@ export interface JwtInstanceMethods {
   createRefreshToken (identity: JwtIdentity, options?: CreateRefreshTokenOptions): Promise<string>
   /**
    * Makes a token of one of `tokenTypes`, good only for guards with that `type`. Rejects as `createAccessToken` does, and
-   * with a usage error for a type that there is not.
+   * with a usage error for an unknown type.
    */
   createToken (type: string, identity: JwtIdentity, options?: CreateTokenOptions): Promise<string>
   /** Makes a guard. @throws a usage error for anything that is not a rule. */

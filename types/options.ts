@@ -44,7 +44,7 @@ export interface TrustedIssuer {
    * Connect Discovery 1.0 §4, then RFC 8414 §3), on http only under one that is on http. It is fetched when the first
    * token comes, within 5 seconds and 500,000 bytes, with at most 3 redirects, none to another origin; again in the
    * background every 10 minutes, and for an unknown `kid`, then not for 10 seconds if that brought nothing. While it
-   * cannot be fetched the last one serves; without one: 503. One without a key that is fit counts: no token passes.
+   * cannot be fetched the last one serves; without one: 503. A set without any usable key takes effect as well: no token passes.
    */
   jwksUri?: string | undefined
   /** The algorithms that it may sign with. @default all of RS*, PS*, ES* and EdDSA that the key is fit for */
@@ -96,7 +96,7 @@ export interface JwtExtendedOptions {
   accessTokenExpires?: Duration | false | undefined
   /** How long a refresh token lives; `false`: forever. @default '30d' */
   refreshTokenExpires?: Duration | false | undefined
-  /** Types of token of one's own, by name, for `createToken` and a guard's `type`. Names: a letter, then letters, digits, `_`, `.`, `-`. */
+  /** Types of token of your own, by name, for `createToken` and a guard's `type`. Names: a letter, then letters, digits, `_`, `.`, `-`. */
   tokenTypes?: { readonly [name: string]: TokenTypeOptions } | undefined
   /** The claim with the scopes of a token (RFC 8693 §4.2), or a path such as `permissions.scope`. @default 'scope' */
   scopeClaim?: string | undefined
@@ -127,13 +127,13 @@ export interface JwtExtendedOptions {
   jsonKey?: string | undefined
   /** The member of a JSON body that carries a refresh token. @default 'refresh_token' */
   refreshJsonKey?: string | undefined
-  /** @default 'access_token_cookie' */
+  /** The cookie with the access token. @default 'access_token_cookie' */
   accessCookieName?: string | undefined
-  /** @default 'refresh_token_cookie' */
+  /** The cookie with the refresh token. @default 'refresh_token_cookie' */
   refreshCookieName?: string | undefined
-  /** @default '/' */
+  /** The `Path` of the access cookie, as the browser sees it. @default '/' */
   accessCookiePath?: string | undefined
-  /** @default '/' */
+  /** The `Path` of the refresh cookie, as the browser sees it: that of the refresh route keeps the token off all others. @default '/' */
   refreshCookiePath?: string | undefined
   /** The `Domain` of all cookies; absent: the host that set them. */
   cookieDomain?: string | undefined
@@ -153,21 +153,21 @@ export interface JwtExtendedOptions {
   csrfInCookies?: boolean | undefined
   /** Look for the CSRF value in a form's field, too. @default false */
   csrfCheckForm?: boolean | undefined
-  /** @default 'csrf_access_token' */
+  /** The cookie with the CSRF value of the access token. @default 'csrf_access_token' */
   accessCsrfCookieName?: string | undefined
-  /** @default 'csrf_refresh_token' */
+  /** The cookie with the CSRF value of the refresh token. @default 'csrf_refresh_token' */
   refreshCsrfCookieName?: string | undefined
-  /** @default '/' */
+  /** The `Path` of that cookie: of the pages that read it. @default '/' */
   accessCsrfCookiePath?: string | undefined
-  /** @default '/' */
+  /** The `Path` of that cookie: of the pages that read it. @default '/' */
   refreshCsrfCookiePath?: string | undefined
-  /** @default 'X-CSRF-TOKEN' */
+  /** The header that brings the CSRF value back, with an access token. @default 'X-CSRF-TOKEN' */
   accessCsrfHeaderName?: string | undefined
-  /** @default 'X-CSRF-TOKEN' */
+  /** The header that brings the CSRF value back, with a refresh token. @default 'X-CSRF-TOKEN' */
   refreshCsrfHeaderName?: string | undefined
-  /** @default 'csrf_token' */
+  /** The form field that brings it back, with an access token and `csrfCheckForm`. @default 'csrf_token' */
   accessCsrfFieldName?: string | undefined
-  /** @default 'csrf_token' */
+  /** The form field that brings it back, with a refresh token and `csrfCheckForm`. @default 'csrf_token' */
   refreshCsrfFieldName?: string | undefined
   /**
    * Other people's identity providers whose tokens pass the same guards. A token belongs to one of them when its `iss`
@@ -179,7 +179,7 @@ export interface JwtExtendedOptions {
   /** The name of a second manager in the same scope: `app.jwtManager(name)`. */
   namespace?: string | undefined
 
-  /** Where sessions and revoked tokens are kept: `redisStore(client)`, `memoryStore()`, or one's own. Without it there are none. */
+  /** Where sessions and revoked tokens are kept: `redisStore(client)`, `memoryStore()`, or one of your own. Without it there are none. */
   store?: TokenStore | undefined
   /** The absolute end of a session, however often it is refreshed; `refreshTokenExpires` is its idle limit. @default '90d' */
   sessionLifetime?: Duration | undefined
@@ -238,7 +238,7 @@ export interface JwtExtendedOptions {
   userLookupErrorLoader?: AnswerLoader | undefined
 }
 
-/** A type of token of one's own. */
+/** A type of token of your own. */
 export interface TokenTypeOptions {
   /** How long a token of this type lives; `false`: forever. */
   expires: Duration | false
@@ -278,9 +278,12 @@ export interface JwtRule {
   allowedOrigins?: string | string[] | undefined
 }
 
-/** What `createRefreshToken` takes besides the identity. */
-export interface CreateRefreshTokenOptions {
-  /** How long the token lives; `false`: forever; a negative duration: expired already. @default refreshTokenExpires */
+/** What `createToken` takes besides the type and the identity. */
+export interface CreateTokenOptions {
+  /**
+   * How long the token lives; `false`: forever; a negative duration: expired already. By default `accessTokenExpires`,
+   * `refreshTokenExpires`, or the `expires` of its type in `tokenTypes`. @default its type's
+   */
   expiresDelta?: Duration | false | undefined
   /** Claims of this token; they win over every default claim, but cannot turn one type of token into another. */
   additionalClaims?: Partial<JwtPayload> | undefined
@@ -288,14 +291,11 @@ export interface CreateRefreshTokenOptions {
   additionalHeaders?: JwtHeader | undefined
 }
 
-/** What `createToken` takes besides the type and the identity. */
-export interface CreateTokenOptions extends CreateRefreshTokenOptions {
-  /** How long the token lives; `false`: forever; a negative duration: expired already. @default expires of the type */
-  expiresDelta?: Duration | false | undefined
-}
+/** What `createRefreshToken` takes besides the identity. */
+export type CreateRefreshTokenOptions = CreateTokenOptions
 
 /** What `createAccessToken` takes besides the identity. */
-export interface CreateAccessTokenOptions extends CreateRefreshTokenOptions {
+export interface CreateAccessTokenOptions extends CreateTokenOptions {
   /** Fresh, or fresh for so long; a negative duration: stale already. @default false */
   fresh?: boolean | Duration | undefined
 }

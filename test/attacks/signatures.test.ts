@@ -171,7 +171,7 @@ function cubeRoot (value: bigint): bigint {
   return low
 }
 
-t.test('RSA: a block made by hand is refused, be its padding short (Bleichenbacher’s forgery), of another kind or with something behind it', async (t) => {
+t.test("RSA: a block made by hand is refused, be its padding short (Bleichenbacher's forgery), of another kind or with something behind it", async (t) => {
   const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048, publicExponent: 3 })
   const target = await buildTarget(t, { algorithm: 'RS256', privateKey, publicKey })
   const input = target.token.slice(0, target.token.lastIndexOf('.'))

@@ -3,13 +3,13 @@ import { buildApp } from '../support/app.js'
 import { answer, ENVIRONMENT, PRIVATE_KEY, testPage } from '../support/snippets.js'
 
 await testPage(t, 'docs/keys.md', {
-  async 'Keys and algorithms 1' (t, { app }) {
+  async 'A key for an algorithm 1' (t, { app }) {
     const token = await app.createAccessToken('ada')
     t.equal(app.getUnverifiedJwtHeaders(token).alg, 'ES256')
     t.equal((await app.decodeToken(token))['sub'], 'ada', 'the public half was derived')
   },
 
-  async 'Keys and algorithms 2' (t, { app }) {
+  async 'A key for an algorithm 2' (t, { app }) {
     const issuer = await buildApp(t, { algorithm: 'ES256', privateKey: PRIVATE_KEY })
     t.equal((await app.decodeToken(await issuer.createAccessToken('ada')))['sub'], 'ada')
     await t.rejects(app.createAccessToken('ada'), { code: 'FST_JWT_EXT_USAGE', message: /no key to sign/ })

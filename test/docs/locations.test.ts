@@ -1,7 +1,8 @@
 import type { InjectOptions, LightMyRequestResponse } from 'fastify'
 import t from 'tap'
 import { bearer, registrationError } from '../support/app.js'
-import { readRows, unquote } from '../support/pages.js'
+import { skipWithoutBrowser, startBrowser } from '../support/browser.js'
+import { readBlocks, readRows, unquote } from '../support/pages.js'
 import { answer, ENVIRONMENT, payloadOf, testPage } from '../support/snippets.js'
 
 const PAGE = 'docs/locations.md'
@@ -47,6 +48,52 @@ await testPage(t, PAGE, {
       ['__Secure-refresh', '/refresh', 2_592_000, 'Strict'], ['csrf_refresh_token', '/', 2_592_000, 'Strict'],
     ])
     t.match((await registrationError(t, { secretKey: ENVIRONMENT.JWT_SECRET_KEY, accessCookieName: '__Host-access', cookieDomain: 'example.com' })).message, /__Host-/)
+  },
+
+  async 'A single-page application, from login to logout 1' (t, { app }) {
+    await t.test('in a browser', { skip: skipWithoutBrowser() }, async (t) => {
+      const origin = (await app.listen({ port: 0, host: '127.0.0.1' })).replace('127.0.0.1', 'localhost')
+      const [html] = readBlocks(PAGE).filter(({ name, language }) => name.startsWith('A single-page application') && language === 'html')
+      const context = await startBrowser(t)
+      const page = await context.newPage()
+      await page.route('**/page', (route) => route.fulfill({
+        contentType: 'text/html', body: html!.code.replace('</script>', 'Object.assign(window, { api, logout })</script>'),
+      }))
+      await page.goto(`${origin}/page`)
+      const refreshes: string[] = []
+      page.on('request', (request) => { if (request.url().endsWith('/auth/refresh')) refreshes.push(request.method()) })
+      const order = "api('/orders', { method: 'POST' }).then((response) => response.status)"
+      const expire = async (): Promise<void> => {
+        const token = await app.createAccessToken('ada', { expiresDelta: -1 })
+        const { csrf } = payloadOf(token)
+        await context.addCookies([['access_token_cookie', token], ['csrf_access_token', String(csrf)]]
+          .map(([name, value]) => ({ name: name!, value: value!, url: origin })))
+      }
+
+      t.equal(await page.evaluate(order), 401, 'nobody is logged in')
+      t.equal(await page.evaluate("fetch('/auth/login', { method: 'POST' }).then((response) => response.status)"), 200)
+      t.same((await context.cookies()).map(({ name, path }) => [name, path]).sort(), [
+        ['access_token_cookie', '/'], ['csrf_access_token', '/'], ['csrf_refresh_token', '/'], ['refresh_token_cookie', '/auth'],
+      ])
+      t.equal(await page.evaluate(order), 200)
+      refreshes.length = 0
+      await expire()
+      t.same(await page.evaluate(`Promise.all([${order}, ${order}, ${order}])`), [200, 200, 200], 'after a quarter of an hour')
+      t.same(refreshes, ['POST'], 'one refresh for all of them')
+      await expire()
+      t.equal(await page.evaluate('logout().then((response) => response.status)'), 200, 'long after the access token has expired')
+      t.same(await context.cookies(), [])
+      t.equal(await page.evaluate(order), 401)
+    })
+  },
+
+  async 'A page on another host 1' (t, snippet) {
+    const token = await snippet.app.createAccessToken('ada')
+    const { csrf } = payloadOf(token)
+    await answer(t, snippet, { url: '/csrf', headers: { cookie: `access_token_cookie=${token}` } }, undefined, 200, { csrf })
+    const refresh = await snippet.app.createRefreshToken('ada')
+    await answer(t, snippet, { url: '/auth/csrf', headers: { cookie: `refresh_token_cookie=${refresh}` } }, undefined, 200, { csrf: payloadOf(refresh)['csrf'] })
+    await answer(t, snippet, '/csrf', undefined, 401)
   },
 
   async 'Query string 1' (t, snippet) {

@@ -23,7 +23,7 @@ t.test('the table of rules names every field, with its default', async (t) => {
 
 t.test('the tables of calls name every option, with its default', async (t) => {
   const calls: readonly [title: string, file: string, ...interfaces: string[]][] = [
-    ['option of a token', 'options', 'CreateRefreshTokenOptions', 'CreateAccessTokenOptions'],
+    ['option of a token', 'options', 'CreateTokenOptions', 'CreateAccessTokenOptions'],
     ['option of a pair', 'sessions', 'CreateTokenPairOptions'],
     ['option of decoding', 'options', 'DecodeTokenOptions'],
     ['option of cookies', 'options', 'SetCookiesOptions'],

@@ -1,19 +1,11 @@
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { chromium, type BrowserContext, type Page } from 'playwright-core'
+import type { BrowserContext, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { SECRET } from '../support/app.js'
+import { skipWithoutBrowser, startBrowser } from '../support/browser.js'
 import { start } from '../support/examples.js'
-
-const CHROMIUM = '/usr/bin/chromium'
-const ARGUMENTS = [
-  '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-  '--disable-background-networking', '--disable-component-update', '--disable-sync',
-]
 
 /** Starts the example as its reader would, and says where it is, in both names of this machine. */
 async function startExample (t: Test): Promise<{ localhost: string, byAddress: string }> {
@@ -37,17 +29,6 @@ async function startEvil (t: Test): Promise<number> {
   await once(server, 'listening')
   t.teardown(() => { server.close() })
   return (server.address() as AddressInfo).port
-}
-
-async function startBrowser (t: Test): Promise<BrowserContext> {
-  const profile = mkdtempSync(join(tmpdir(), 'fastify-jwt-extended-'))
-  const context = await chromium.launchPersistentContext(profile, { executablePath: CHROMIUM, args: ARGUMENTS })
-  context.setDefaultTimeout(20_000)
-  t.teardown(async () => {
-    await context.close()
-    rmSync(profile, { recursive: true, force: true })
-  })
-  return context
 }
 
 /** Presses a button of the page and gives back what the page then shows as the answer. */
@@ -78,7 +59,7 @@ async function visibleNames (page: Page): Promise<string[]> {
 
 const FOUR = ['access_token_cookie', 'csrf_access_token', 'csrf_refresh_token', 'refresh_token_cookie']
 
-async function tellStory (t: Test): Promise<void> {
+t.test('a browser keeps the tokens from scripts and other sites from the routes', { skip: skipWithoutBrowser() }, async (t) => {
   const { localhost, byAddress } = await startExample(t)
   const evil = await startEvil(t)
   const context = await startBrowser(t)
@@ -184,9 +165,4 @@ async function tellStory (t: Test): Promise<void> {
       t.match(await press(page, '[data-send=cookie-get]'), { status: '401' })
     })
   }
-}
-
-const title = 'a browser keeps the tokens from scripts and other sites from the routes'
-if (existsSync(CHROMIUM)) t.test(title, tellStory)
-else if (process.env['CI'] === 'true') t.fail(`${CHROMIUM} is missing; the tests with a real browser are part of this build`)
-else t.test(title, { skip: `${CHROMIUM} is missing: install chromium to run the tests with a real browser` }, tellStory)
+})

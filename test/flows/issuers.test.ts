@@ -798,9 +798,9 @@ t.test('discovery', async (t) => {
   t.test('a document that is somebody else’s, or leads elsewhere, is not believed', async (t) => {
     const lines: string[] = []
     const rows: [document: (origin: string) => unknown, hint: string][] = [
-      [(origin) => ({ issuer: `${origin}/`, jwks_uri: `${origin}/keys` }), 'The configuration is another issuer’s'],
-      [(origin) => ({ issuer: 'https://login.example.com', jwks_uri: `${origin}/keys` }), 'The configuration is another issuer’s'],
-      [(origin) => ({ jwks_uri: `${origin}/keys` }), 'The configuration is another issuer’s'],
+      [(origin) => ({ issuer: `${origin}/`, jwks_uri: `${origin}/keys` }), "The configuration is another issuer's"],
+      [(origin) => ({ issuer: 'https://login.example.com', jwks_uri: `${origin}/keys` }), "The configuration is another issuer's"],
+      [(origin) => ({ jwks_uri: `${origin}/keys` }), "The configuration is another issuer's"],
       [(origin) => ({ issuer: origin }), 'The configuration has no jwks_uri that begins with https://'],
       [(origin) => ({ issuer: origin, jwks_uri: 5 }), 'The configuration has no jwks_uri'],
       [(origin) => ({ issuer: origin, jwks_uri: '/keys' }), 'The configuration has no jwks_uri'],
