@@ -16,17 +16,11 @@ export type ClaimsSettings = Pick<Settings, 'decodeIssuer' | 'decodeAudience' | 
  * and fills in `type`, `fresh` and `jti` where they are absent (a claim that is `null` is not absent).
  */
 export function createClaimsPolicy (settings: ClaimsSettings): ClaimsPolicy {
-  const { decodeIssuer, decodeAudience, verifySub, identityClaim } = settings
-  const leeway = settings.decodeLeeway * 1000
+  const { decodeIssuer, decodeAudience, verifySub, identityClaim, decodeLeeway } = settings
 
   return function judgeClaims (payload, now) {
-    const { nbf, iat, exp, iss, aud, sub, jti } = payload as RawPayload
-    if (nbf !== undefined && assertTime(nbf, 'nbf') * 1000 > now + leeway) {
-      throw new JwtDecodeError('The token is not yet valid (nbf)')
-    }
-    if (iat !== undefined && assertTime(iat, 'iat') * 1000 > now + leeway) {
-      throw new JwtDecodeError('The token is not yet valid (iat)')
-    }
+    const { exp, iss, aud, sub, jti } = payload as RawPayload
+    judgeBeginning(payload, now, decodeLeeway)
     if (exp !== undefined) assertTime(exp, 'exp')
     judgeIssuer(iss, decodeIssuer)
     judgeAudience(aud, decodeAudience)
@@ -47,9 +41,11 @@ export function asDeclared (payload: DeepReadonly<TokenPayload>): DeepReadonly<J
   return payload as unknown as DeepReadonly<JwtPayload>
 }
 
-/** Whether a token is not valid yet by the clock of now; for one whose claims were judged before. */
-export function isTooEarly (payload: DeepReadonly<TokenPayload>, now: number, leeway: number): boolean {
-  return payload.nbf !== undefined && payload.nbf * 1000 > now + leeway * 1000
+/** Judges whether a token is valid yet: also of one that was before, since a clock may be put back. */
+export function judgeBeginning ({ nbf, iat }: Readonly<RawPayload>, now: number, leeway: number): void {
+  const latest = now + leeway * 1000
+  if (nbf !== undefined && assertTime(nbf, 'nbf') * 1000 > latest) throw new JwtDecodeError('The token is not yet valid (nbf)')
+  if (iat !== undefined && assertTime(iat, 'iat') * 1000 > latest) throw new JwtDecodeError('The token is not yet valid (iat)')
 }
 
 /** Whether a token has expired. A time equal to now has (RFC 7519 §4.1.4). */

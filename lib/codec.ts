@@ -1,12 +1,14 @@
 import type { DeepReadonly, JwtAlgorithm, JwtHeader, TokenPayload } from '../types/claims.js'
 import { isPromise } from './awaitable.js'
-import { asDeclared, createClaimsPolicy, isExpired, isTooEarly, judgeHeader, type ClaimsPolicy } from './claims.js'
+import { asDeclared, createClaimsPolicy, isExpired, judgeBeginning, judgeHeader, type ClaimsPolicy } from './claims.js'
 import { addToken, JwtDecodeError, JwtUsageError } from './errors.js'
 import { createIssuerKeys, type IssuerKeys } from './issuer-keys.js'
 import { kidOf, readLoadedSigningKey, readLoadedVerifyingKey, type Keyring } from './keyring.js'
 import { compilePerKey } from './per-key.js'
 import type { Settings } from './settings.js'
-import { checkEach, compileSigner, compileVerifier, decode, refusal, type Sign, type UnverifiedToken, type Verifier } from './signatures.js'
+import {
+  checkEach, compileSigner, compileVerifier, decode, isMismatch, refusal, type CheckedToken, type Sign, type UnverifiedToken, type Verifier
+} from './signatures.js'
 import { createVerifiedTokens } from './verified-tokens.js'
 
 /** A token whose signature and claims, all but its expiry, were found good. Frozen, all the way down. */
@@ -38,6 +40,8 @@ interface Origin {
   readonly judgeClaims: ClaimsPolicy
   readonly identityClaim: string
   readonly isForeign: boolean
+  /** Where more keys may come from. */
+  readonly keys?: IssuerKeys
 }
 
 /** The keys that may have signed a token, and whose token it is then. */
@@ -100,7 +104,7 @@ export function createCodec (settings: Settings, keyring: Keyring): Codec {
 
   function verify (token: string, now: number): VerifiedToken | PromiseLike<VerifiedToken> {
     const cached = tokens?.get(token)
-    if (cached !== undefined && cached.verifier.until > now) return recall(cached, now)
+    if (cached !== undefined && cached.verifier.from <= now && cached.verifier.until > now) return recall(cached, now)
     const candidates = choose(token, now, cached?.sent)
     // Waiting for a key took time.
     return isPromise(candidates)
@@ -109,8 +113,10 @@ export function createCodec (settings: Settings, keyring: Keyring): Codec {
   }
 
   function recall (cached: CachedToken, now: number): VerifiedToken {
-    if (isTooEarly(cached.payload, now, decodeLeeway)) {
-      throw new JwtDecodeError('The token is not yet valid (nbf)', { jwtHeader: cached.header, jwtPayload: cached.payload })
+    try {
+      judgeBeginning(cached.payload, now, decodeLeeway)
+    } catch (error) {
+      throw addToken(error as JwtDecodeError, cached.header, cached.payload)
     }
     if (isExpired(cached.payload, now, decodeLeeway)) tokens!.delete(cached.text)
     return cached
@@ -158,10 +164,25 @@ export function createCodec (settings: Settings, keyring: Keyring): Codec {
     return isPromise(loaded) ? Promise.resolve(loaded).then(settle) : settle(loaded)
   }
 
-  function judge ({ verifiers, origin, sent }: Candidates, token: string, now: number, cached: CachedToken | undefined): VerifiedToken {
+  function judge (candidates: Candidates, token: string, now: number, cached: CachedToken | undefined): VerifiedToken | PromiseLike<VerifiedToken> {
+    const { verifiers, origin } = candidates
     if (cached !== undefined && verifiers.includes(cached.verifier)) return recall(cached, now)
     if (verifiers.length === 0) throw new JwtDecodeError('The issuer has no such key')
-    const { verifier, header, payload } = checkEach(verifiers, token)
+    let checked: CheckedToken
+    try {
+      checked = checkEach(verifiers, token)
+    } catch (error) {
+      const more = isMismatch(error) ? origin.keys?.findMore(decode(token).header, verifiers, now) : undefined
+      if (more === undefined) throw error
+      return more.then((late) => {
+        if (late.length === 0) throw error
+        return keep(checkEach(late, token), candidates, token, Date.now())
+      })
+    }
+    return keep(checked, candidates, token, now)
+  }
+
+  function keep ({ verifier, header, payload }: CheckedToken, { origin, sent }: Candidates, token: string, now: number): VerifiedToken {
     let settled: DeepReadonly<JwtHeader>
     try {
       settled = settleHeader(verifier, token, header)

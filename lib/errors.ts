@@ -192,6 +192,12 @@ export class JwtUsageError extends createError<[string]>('FST_JWT_EXT_USAGE', '%
   }
 }
 
+/** Only a literal yes or no counts: a truthy something is a mistake, and a mistake is no permission. @throws {JwtUsageError} */
+export function assertBoolean (answer: unknown, source: string): asserts answer is boolean {
+  if (typeof answer === 'boolean') return
+  throw new JwtUsageError(`${source} must return true or false, not ${answer === null ? 'null' : typeof answer}`)
+}
+
 /** What was thrown, in words: it need not be an error, nor have a text. */
 export function messageOf (thrown: unknown): string {
   if (thrown instanceof Error) return thrown.message

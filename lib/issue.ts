@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import { types } from 'node:util'
 import type { JwtHeader, JwtIdentity, TokenPayload, TokenType } from '../types/claims.js'
 import type { CreateAccessTokenOptions, CreateRefreshTokenOptions, CreateTokenOptions } from '../types/options.js'
 import { isPromise } from './awaitable.js'
@@ -8,6 +7,7 @@ import { createCsrfValue } from './csrf.js'
 import { toSeconds } from './durations.js'
 import { JwtUsageError } from './errors.js'
 import { createResolveIdentity, nameIdentity } from './identity.js'
+import { toJson } from './json.js'
 import { assertKnownNames } from './names.js'
 import type { Settings } from './settings.js'
 import type { Sign } from './signatures.js'
@@ -16,19 +16,30 @@ import { findTokenKind, isKnownType } from './token-types.js'
 
 /** What ties a token to a session. */
 export interface SessionBinding {
-  /** The identity claim, where it is known already; else it is made of the identity. */
-  readonly subject: unknown
   readonly sessionId: string
   readonly generation: number
   /** Seconds until the session's absolute end, which no token of it outlives. */
   readonly remaining: number
 }
 
+/** A token that lacks nothing but its signature, and what belongs to a session. */
+interface Draft {
+  readonly claims: TokenPayload
+  /** What claims a loader and the call have given. */
+  readonly given: readonly unknown[]
+  sign (): string
+}
+
 /** Issues tokens: access, refresh, and of types of one's own. */
 export interface Issuer {
-  issueForSession (
-    type: TokenType, identity: JwtIdentity, options: CreateAccessTokenOptions, binding: SessionBinding
-  ): Promise<string>
+  /**
+   * Does all that may fail about a token of a session, so that it can be made when the session is there or renewed.
+   *
+   * @param subject the identity claim, where it is known already; else it is made of the identity
+   */
+  prepareForSession (
+    type: TokenType, identity: JwtIdentity, options: CreateAccessTokenOptions, subject?: unknown
+  ): Promise<(binding: SessionBinding) => string>
   createAccessToken (identity: JwtIdentity, options?: CreateAccessTokenOptions): Promise<string>
   createRefreshToken (identity: JwtIdentity, options?: CreateRefreshTokenOptions): Promise<string>
   createToken (type: string, identity: JwtIdentity, options?: CreateTokenOptions): Promise<string>
@@ -46,9 +57,9 @@ export function createIssuer (settings: Settings, codec: Codec, ask: AskStore | 
   const { additionalClaimsLoader, additionalHeadersLoader, userIdentityLoader, encodeKeyLoader } = settings
   const resolveIdentity = createResolveIdentity(userIdentityLoader)
 
-  async function issue (
-    type: string, identity: JwtIdentity, options: CreateAccessTokenOptions, lifetime: number | false, binding?: SessionBinding
-  ): Promise<string> {
+  async function draft (
+    type: string, identity: JwtIdentity, options: CreateAccessTokenOptions, lifetime: number | false, knownSubject?: unknown
+  ): Promise<Draft> {
     if (options !== NO_OPTIONS) {
       const { names, method } = type === 'access' ? ACCESS : type === 'refresh' ? REFRESH : OWN
       assertKnownNames(options, names, method)
@@ -60,7 +71,7 @@ export function createIssuer (settings: Settings, codec: Codec, ask: AskStore | 
     } else if (codec.signer === undefined) {
       throw new JwtUsageError('There is no key to sign tokens with: give secretKey, privateKey or encodeKeyLoader')
     }
-    const subject = binding?.subject ?? (userIdentityLoader === undefined ? identity : await resolveIdentity(identity))
+    const subject = knownSubject ?? (userIdentityLoader === undefined ? identity : await resolveIdentity(identity))
     const loadedClaims = additionalClaimsLoader === undefined ? undefined : (await additionalClaimsLoader(identity) ?? null)
     const loadedHeaders = additionalHeadersLoader === undefined ? undefined : (await additionalHeadersLoader(identity) ?? null)
 
@@ -76,25 +87,31 @@ export function createIssuer (settings: Settings, codec: Codec, ask: AskStore | 
     if (expires !== false) claims.exp = now + expires
     addAll(claims, loadedClaims, 'additionalClaimsLoader')
     addAll(claims, options.additionalClaims, 'additionalClaims')
-    if (binding !== undefined) bind(claims, type, binding, subject, options.additionalClaims, loadedClaims)
     assertClaims(claims, type, settings)
     settleIdentity(claims, settings.identityClaim)
-    if (binding === undefined && ask !== undefined) await markEpoch(claims, ask)
-    // Asked for last of all: the keys may have been rotated while the loaders were waited for.
-    const sign = loadedSigner ?? codec.signer!
-    return sign(claims, mergeHeaders(loadedHeaders, options.additionalHeaders))
+    const headers = mergeHeaders(loadedHeaders, options.additionalHeaders)
+    return {
+      claims,
+      given: [loadedClaims, options.additionalClaims],
+      // The signer is asked for last of all: the keys may have been rotated while something was waited for.
+      sign: () => (loadedSigner ?? codec.signer!)(claims, headers),
+    }
   }
 
-  function bind (
-    claims: TokenPayload, type: string, binding: SessionBinding, subject: unknown, ...sources: readonly unknown[]
-  ): void {
-    // `fresh` is what this login or refresh says it is: a loader does not know which of them asks.
-    const own = ['exp', 'jti', 'fresh', 'sid', 'gen', 'epoch', settings.identityClaim]
-    const taken = own.find((name) => sources.some((source) => source !== undefined && Object.hasOwn(source as object, name)))
+  async function issue (
+    type: string, identity: JwtIdentity, options: CreateAccessTokenOptions, lifetime: number | false
+  ): Promise<string> {
+    const { claims, sign } = await draft(type, identity, options, lifetime)
+    if (ask !== undefined) await markEpoch(claims, ask)
+    return sign()
+  }
+
+  // `fresh` is what this login or refresh says it is: a loader does not know which of them asks.
+  const ofSession = ['exp', 'jti', 'fresh', 'sid', 'gen', 'epoch', settings.identityClaim]
+
+  function assertLeftToSession (given: readonly unknown[]): void {
+    const taken = ofSession.find((name) => given.some((claims) => claims !== undefined && Object.hasOwn(claims as object, name)))
     if (taken !== undefined) throw new JwtUsageError(`additional claims of a session's tokens must not contain '${taken}'`)
-    claims[settings.identityClaim] = subject
-    claims.sid = binding.sessionId
-    if (type === 'refresh') claims.gen = binding.generation
   }
 
   // Two tokens of one second are told apart by what the store counts, not by clocks. A store that fails is no reason
@@ -115,10 +132,16 @@ export function createIssuer (settings: Settings, codec: Codec, ask: AskStore | 
   }
 
   return {
-    issueForSession (type, identity, options, binding) {
-      const own = type === 'access' ? settings.accessTokenExpires : settings.refreshTokenExpires
-      const lifetime = own === false ? binding.remaining : Math.min(own, binding.remaining)
-      return issue(type, identity, options, Math.max(lifetime, 1), binding)
+    async prepareForSession (type, identity, options, subject) {
+      const lifetime = type === 'access' ? settings.accessTokenExpires : settings.refreshTokenExpires
+      const { claims, given, sign } = await draft(type, identity, options, lifetime, subject)
+      assertLeftToSession(given)
+      return function issueForSession ({ sessionId, generation, remaining }) {
+        claims.exp = claims.iat! + Math.max(lifetime === false ? remaining : Math.min(lifetime, remaining), 1)
+        claims.sid = sessionId
+        if (type === 'refresh') claims.gen = generation
+        return sign()
+      }
     },
     createAccessToken: (identity, options = NO_OPTIONS) => issue('access', identity, options, settings.accessTokenExpires),
     createRefreshToken: (identity, options = NO_OPTIONS) => issue('refresh', identity, options, settings.refreshTokenExpires),
@@ -227,23 +250,4 @@ function assertIdentity (identity: unknown): void {
 
 function isObject (value: unknown): value is object {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-// What JSON would lose or change in silence must not look as if it had been signed.
-function toJson (value: unknown, what: string): unknown {
-  try {
-    const json = JSON.stringify(value, refuseLoss) as string | undefined
-    return json === undefined ? undefined : JSON.parse(json)
-  } catch (cause) {
-    throw new JwtUsageError(`${what} cannot be written as JSON: ${(cause as Error).message.split('\n', 1)[0]}`, cause)
-  }
-}
-
-function refuseLoss (this: unknown, name: string, value: unknown): unknown {
-  const lost = typeof value === 'function' || typeof value === 'symbol' ||
-    (typeof value === 'number' && !Number.isFinite(value)) ||
-    (value === undefined && Array.isArray(this)) ||
-    types.isMap(value) || types.isSet(value) || isPromise(value)
-  if (lost) throw new TypeError(`'${name}' holds what JSON cannot`)
-  return value
 }

@@ -6,9 +6,10 @@ import { fetchKeys } from './remote-keys.js'
 import { compileVerifier, type Verifier } from './signatures.js'
 import type { IssuerSettings } from './trusted-issuers.js'
 
-// In milliseconds. A set is fetched anew in the background once it is old; after a fetch that failed, or that brought
-// no key for the token it was made for, there is none for a while.
+// In milliseconds. A set is fetched anew in the background once it is old, and before it is used once it is out of date;
+// after a fetch that failed, or that brought no key for the token it was made for, there is none for a while.
 const OLD = 10 * 60 * 1000
+const OUT_OF_DATE = 2 * OLD
 const COOL_DOWN = 10 * 1000
 
 /** The keys of one issuer, fetched when they are needed. */
@@ -18,6 +19,11 @@ export interface IssuerKeys {
    * promise where the set has to be fetched: throws, or rejects with, {@link KeySetUnavailableError} where it never was.
    */
   find (header: JwtHeader, now: number): readonly Verifier[] | Promise<readonly Verifier[]>
+  /**
+   * The verifiers that may come with another fetch, for a token that none of those tried has verified. Nothing where it
+   * names one of them, or where the issuer was asked in vain just now.
+   */
+  findMore (header: JwtHeader, tried: readonly Verifier[], now: number): Promise<readonly Verifier[]> | undefined
 }
 
 interface IssuerKey {
@@ -44,10 +50,18 @@ export function createIssuerKeys (settings: IssuerSettings): IssuerKeys {
   // One request in flight, however many wait for it.
   let pending: Promise<void> | undefined
 
-  function lookUp ({ kid }: JwtHeader): readonly Verifier[] {
+  function lookUp ({ kid }: JwtHeader, tried: readonly Verifier[] = []): readonly Verifier[] {
     return (set?.keys ?? [])
       .map(({ verifier }) => verifier)
-      .filter((verifier) => kid === undefined || verifier.kid === undefined || verifier.kid === kid)
+      .filter((verifier) => (kid === undefined || verifier.kid === undefined || verifier.kid === kid) && !tried.includes(verifier))
+  }
+
+  function isCoolingDown (now: number): boolean {
+    return setback !== undefined && isWithin(COOL_DOWN, setback.at, now)
+  }
+
+  function isDown (now: number): boolean {
+    return setback?.cause !== undefined && isWithin(OLD, setback.at, now)
   }
 
   // Does not reject: nobody may be waiting, and those who are look at what there is then.
@@ -72,13 +86,20 @@ export function createIssuerKeys (settings: IssuerSettings): IssuerKeys {
     }
   }
 
-  async function fetchFor (header: JwtHeader): Promise<readonly Verifier[]> {
+  async function fetchFor (header: JwtHeader, tried: readonly Verifier[] = []): Promise<readonly Verifier[]> {
+    const hasJoined = pending !== undefined
     await (pending ??= refresh())
+    let found = lookUp(header, tried)
+    // What was asked before this token came may have been answered before its key was there. Who asked goes on first:
+    // where it was in vain for them, there is a setback by now.
+    if (found.length === 0 && hasJoined && setback === undefined) {
+      await (pending ??= refresh())
+      found = lookUp(header, tried)
+    }
     if (set === undefined) {
       const cause = setback!.cause!
       throw new KeySetUnavailableError(undefined, { cause, hint: reasonOf(cause) })
     }
-    const found = lookUp(header)
     if (found.length === 0) setback ??= { at: Date.now() }
     return found
   }
@@ -86,14 +107,20 @@ export function createIssuerKeys (settings: IssuerSettings): IssuerKeys {
   return {
     find (header, now) {
       const found = lookUp(header)
-      const isCoolingDown = setback !== undefined && isWithin(COOL_DOWN, setback.at, now)
-      if (found.length > 0) {
-        if (!isCoolingDown && !isWithin(OLD, set!.at, now)) pending ??= refresh()
+      if (found.length === 0) {
+        if (!isCoolingDown(now)) return fetchFor(header)
+        if (set === undefined) throw new KeySetUnavailableError()
         return found
       }
-      if (!isCoolingDown) return fetchFor(header)
-      if (set === undefined) throw new KeySetUnavailableError()
+      if (isCoolingDown(now) || isWithin(OLD, set!.at, now)) return found
+      // While nobody came, a key may have been withdrawn. Where the issuer does not answer, waiting would be of no use.
+      if (!isWithin(OUT_OF_DATE, set!.at, now) && !isDown(now)) return fetchFor(header)
+      pending ??= refresh()
       return found
+    },
+    findMore (header, tried, now) {
+      const isNamed = tried.some(({ kid }) => kid !== undefined && kid === header.kid)
+      return isNamed || isCoolingDown(now) ? undefined : fetchFor(header, tried)
     },
   }
 }
@@ -103,7 +130,10 @@ function replace (before: readonly IssuerKey[], answered: readonly IssuerKey[]):
   const keys = answered.map((key) => before.find(({ id }) => id === key.id) ?? key)
   const at = Date.now()
   for (const { verifier } of before) verifier.until = 0
-  for (const { verifier } of keys) verifier.until = at + OLD
+  for (const { verifier } of keys) {
+    verifier.from = at
+    verifier.until = at + OLD
+  }
   return { keys, at }
 }
 

@@ -6,8 +6,8 @@ import { asDeclared, isExpired } from './claims.js'
 import type { Codec, VerifiedToken } from './codec.js'
 import { isSameCsrfValue } from './csrf.js'
 import {
-  CsrfError, ExpiredTokenError, FreshTokenRequiredError, JwtDecodeError, JwtUsageError, RevokedTokenError,
-  StoreUnavailableError, UserClaimsVerificationError, UserLookupError, WrongTokenError
+  assertBoolean, CsrfError, ExpiredTokenError, FreshTokenRequiredError, JwtDecodeError, RevokedTokenError, StoreUnavailableError,
+  UserClaimsVerificationError, UserLookupError, WrongTokenError
 } from './errors.js'
 import { compileRoleCheck, compileScopeCheck } from './grants.js'
 import { nameIdentity } from './identity.js'
@@ -193,8 +193,9 @@ function assertFresh (entry: Case): void {
 function compileStoreCheck (
   ask: AskStore, onFailure: 'closed' | 'open', leeway: number, singleUse: SingleUse | undefined
 ): Check {
-  function settle (entry: Case, isRevoked: boolean): void {
+  function settle (entry: Case, isRevoked: unknown): void {
     if (isRevoked === false) return
+    assertBoolean(isRevoked, "The store's isRevoked")
     const { jwtHeader, jwtPayload, location, isForeign } = entry
     throw new RevokedTokenError(undefined, { jwtHeader, jwtPayload, endedCookieSession: isSessionCookie(location, jwtPayload, isForeign) })
   }
@@ -229,12 +230,11 @@ function compileStoreCheck (
   }
 }
 
-// Only the one literal answer lets a request pass: a truthy something is a mistake, and a mistake is no permission.
 function askPredicate (loader: TokenPredicate, name: string, pass: boolean, refusal: (entry: Case) => Error): Check {
   function settle (entry: Case, answer: unknown): void {
     if (answer === pass) return
-    if (typeof answer === 'boolean') throw refusal(entry)
-    throw new JwtUsageError(`${name} must return true or false, not ${answer === null ? 'null' : typeof answer}`)
+    assertBoolean(answer, name)
+    throw refusal(entry)
   }
   return function askLoader (entry) {
     const answer = loader(entry.jwtHeader, asDeclared(entry.jwtPayload), entry.request)

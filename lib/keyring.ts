@@ -3,11 +3,10 @@ import type { JwtAlgorithm } from '../types/claims.js'
 import type { PublicJwk } from '../types/manager.js'
 import { JwtUsageError } from './errors.js'
 import { digestOf, thumbprintOf } from './key-id.js'
-import {
-  hashLength, isHmac, looksLikeKey, nameKey, publicHalf, readPrivateKey, readPublicKey, readSecret, type Key
-} from './keys.js'
+import { hashLength, isHmac, nameKey, publicHalf, readPrivateKey, readPublicKey, readSecret, type Key } from './keys.js'
 import { assertKnownNames } from './names.js'
 import type { Settings } from './settings.js'
+import { looksLikeKey } from './written-keys.js'
 
 /** A key and the algorithm that it signs with. */
 export interface SigningKey {
@@ -99,9 +98,10 @@ export function rotateKeyring (keyring: Keyring, given: unknown, settings: Setti
 }
 
 function retire ({ signing, verifying }: Keyring, settings: Settings, lastExpiry: number): VerifyingKey[] {
-  const { accessTokenExpires, refreshTokenExpires, decodeLeeway } = settings
+  const { accessTokenExpires, refreshTokenExpires, tokenTypes, decodeLeeway } = settings
   const now = Date.now()
-  const longest = Math.max(...[accessTokenExpires, refreshTokenExpires].map((lifetime) => lifetime === false ? Infinity : lifetime))
+  const lifetimes = [accessTokenExpires, refreshTokenExpires, ...Array.from(tokenTypes.values(), ({ expires }) => expires)]
+  const longest = Math.max(...lifetimes.map((lifetime) => lifetime === false ? Infinity : lifetime))
   const until = Math.max(now + longest * 1000, lastExpiry * 1000) + decodeLeeway * 1000
   const current = signing && kidOf(signing.object)
   return verifying

@@ -1,6 +1,7 @@
-import { createPrivateKey, createPublicKey, createSecretKey, KeyObject, X509Certificate, type JsonWebKey } from 'node:crypto'
+import { createPrivateKey, createPublicKey, createSecretKey, KeyObject, type JsonWebKey } from 'node:crypto'
 import type { JwtAlgorithm } from '../types/claims.js'
 import { JwtUsageError } from './errors.js'
+import { isEncryptedDer, isPem, looksLikeKey, nameText, readDer, type Half } from './written-keys.js'
 
 /** A key, and what it may be used for. */
 export interface Key {
@@ -14,17 +15,6 @@ const RSA: readonly JwtAlgorithm[] = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384
 const CURVES: Readonly<Record<string, JwtAlgorithm>> = { prime256v1: 'ES256', secp384r1: 'ES384', secp521r1: 'ES512' }
 const SMALLEST_RSA = 2048
 
-const BEGIN = /-----\s*BEGIN/
-// A JWK or a JWK set, wherever it stands and however often it was escaped on its way through an environment variable.
-const JWK_MEMBER = /\\*"kty\\*"\s*:/
-const JWK_SET_MEMBER = /\\*"keys\\*"\s*:\s*\[/
-// A public key as OpenSSH writes it (RFC 4253 §6.6).
-const SSH_KEY = /\b(?:ssh|ecdsa)-\S+\s+AAAA/
-// What may stand between the digits of a key that is written as text: white space and line ends, escaped ones too.
-const BETWEEN_DIGITS = /\\+[nrt]|[\s:\\]/g
-// Every DER key is longer than this. Node decodes base64url as base64, too.
-const WRITTEN_BYTES = [['hex', /[\da-f]{64,}/gi], ['base64', /[\w+/-]{40,}/g]] as const
-
 /** Whether an algorithm signs and verifies by one shared secret. */
 export function isHmac (algorithm: JwtAlgorithm): boolean {
   return algorithm.startsWith('HS')
@@ -37,7 +27,7 @@ export function hashLength (algorithm: JwtAlgorithm): number {
 
 /**
  * Reads an HMAC secret. Public keys are public: one that serves as a secret lets anybody sign (RFC 8725 §2.1), so
- * whatever is or contains a PEM block or a JWK, or is a DER key or certificate, is refused, in base64 or hex as well.
+ * whatever is or contains an asymmetric key is refused, however it is written.
  *
  * @param what the option or loader it came from, for the message
  */
@@ -71,31 +61,6 @@ export function publicHalf (key: Key): Key {
   return { object: createPublicKey(key.object), algorithms: key.algorithms }
 }
 
-/** Whether text or bytes are an asymmetric key in any of its written forms. */
-export function looksLikeKey (value: string | Uint8Array): boolean {
-  const bytes = Buffer.from(value as Uint8Array)
-  // UTF-16 text has a NUL in every other byte.
-  const characters = bytes.toString('latin1').replaceAll('\0', '')
-  return [BEGIN, JWK_MEMBER, JWK_SET_MEMBER, SSH_KEY].some((mark) => mark.test(characters)) || isDer(bytes) || isWrittenKey(characters)
-}
-
-function isDer (bytes: Buffer): boolean {
-  // Every DER key is one ASN.1 SEQUENCE, and so is a certificate, whose key may be of a kind that nobody here knows.
-  const readers: ((bytes: Buffer) => unknown)[] = [...DER_READERS.public, ...DER_READERS.private, toCertificate]
-  return bytes[0] === 0x30 && (isEncryptedDer(bytes) || readers.some((read) => readOrNothing(bytes, read) !== undefined))
-}
-
-// Identity providers and key services hand out DER in base64, without the lines of a PEM text around it.
-function isWrittenKey (characters: string): boolean {
-  // As it stands, too: a word in front of the digits would become a part of them.
-  const texts = [characters, characters.replaceAll(BETWEEN_DIGITS, '')]
-  return WRITTEN_BYTES.some(([encoding, run]) => texts.some((text) => {
-    return [...text.matchAll(run)].some(([written]) => looksLikeKey(Buffer.from(written, encoding)))
-  }))
-}
-
-type Half = 'public' | 'private'
-
 function parse (value: unknown, what: string, half: Half): KeyObject {
   if (value instanceof KeyObject) return fromKeyObject(value, what, half)
   if (typeof value === 'string' || value instanceof Uint8Array) return fromBytes(value, undefined, what, half)
@@ -123,15 +88,15 @@ function fromBytes (value: string | Uint8Array, passphrase: string | undefined, 
   const bytes = typeof value === 'string' ? Buffer.from(value, 'utf8') : Buffer.from(value)
   if (bytes.length === 0) throw new JwtUsageError(`${what} must not be empty`)
   const written = bytes.toString('latin1')
-  if (!BEGIN.test(written)) {
+  if (!isPem(written)) {
     const other = half === 'public' ? 'private' : 'public'
     if (isEncryptedDer(bytes)) {
       if (half === 'public') throw wrongHalf(what, half, other)
       return fromEncryptedDer(bytes, passphrase, what)
     }
-    const object = fromDer(bytes, half)
+    const object = readDer(bytes, half)
     if (object !== undefined) return object
-    if (fromDer(bytes, other) !== undefined) throw wrongHalf(what, half, other)
+    if (readDer(bytes, other) !== undefined) throw wrongHalf(what, half, other)
     throw new JwtUsageError(`${what} is ${nameText(written)}`)
   }
   const isPrivate = /BEGIN [A-Z ]*PRIVATE KEY/.test(written)
@@ -145,16 +110,6 @@ function fromBytes (value: string | Uint8Array, passphrase: string | undefined, 
   }
 }
 
-// What a text is that is no key as it stands, and what to give instead.
-function nameText (written: string): string {
-  if (JWK_SET_MEMBER.test(written)) return 'the text of a JWK set; give one of its keys, such as JSON.parse(text).keys[0]'
-  if (JWK_MEMBER.test(written)) return 'the text of a JWK; give JSON.parse() of it'
-  const encoding = WRITTEN_BYTES.map(([name]) => name).find((name) => looksLikeKey(Buffer.from(written, name)))
-  if (encoding !== undefined) return `a key in ${encoding}; give its bytes: Buffer.from(text, '${encoding}')`
-  if (looksLikeKey(written)) return 'a text that holds a key in base64 or hex; give the bytes of that key alone'
-  return "no asymmetric key; an HMAC secret belongs in secretKey, with an algorithm such as 'HS256'"
-}
-
 function pemHint (written: string, passphrase: string | undefined): string {
   if (written.includes('\\n')) return "; its line ends are escaped: give key.replaceAll('\\\\n', '\\n')"
   return /ENCRYPTED/.test(written) ? passphraseHint(passphrase) : ''
@@ -164,52 +119,11 @@ function passphraseHint (passphrase: string | undefined): string {
   return passphrase === undefined ? '; it is encrypted: give { key, passphrase }' : '; the passphrase does not open it'
 }
 
-const DER_READERS: Readonly<Record<Half, readonly ((key: Buffer) => KeyObject)[]>> = {
-  private: (['pkcs8', 'pkcs1', 'sec1'] as const).map((type) => (key) => createPrivateKey({ key, format: 'der', type })),
-  public: [
-    ...(['spki', 'pkcs1'] as const).map((type) => (key: Buffer) => createPublicKey({ key, format: 'der', type })),
-    (key) => toCertificate(key).publicKey,
-  ],
-}
-
-function fromDer (key: Buffer, half: Half): KeyObject | undefined {
-  // A private key in PKCS#1 would give its public half in silence.
-  if (half === 'public' && fromDer(key, 'private') !== undefined) return undefined
-  for (const read of DER_READERS[half]) {
-    const object = readOrNothing(key, read)
-    if (object !== undefined) return object
-  }
-  return undefined
-}
-
-// Only PKCS#8 has a form of its own for them (RFC 5958 §3).
-function isEncryptedDer (key: Buffer): boolean {
-  try {
-    createPrivateKey({ key, format: 'der', type: 'pkcs8' })
-    return false
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ERR_MISSING_PASSPHRASE'
-  }
-}
-
 function fromEncryptedDer (key: Buffer, passphrase: string | undefined, what: string): KeyObject {
   try {
     return createPrivateKey({ key, format: 'der', type: 'pkcs8', ...(passphrase !== undefined && { passphrase }) })
   } catch (cause) {
     throw new JwtUsageError(`${what} is a DER key that cannot be read${passphraseHint(passphrase)}`, cause)
-  }
-}
-
-function toCertificate (bytes: Buffer): X509Certificate {
-  return new X509Certificate(bytes)
-}
-
-function readOrNothing<T> (bytes: Buffer, read: (bytes: Buffer) => T): T | undefined {
-  try {
-    return read(bytes)
-  } catch {
-    // Not of this type; the next one may fit.
-    return undefined
   }
 }
 
@@ -228,13 +142,15 @@ function fromJwk (jwk: JsonWebKey, what: string, half: Half): KeyObject {
 }
 
 function fit (object: KeyObject, value: unknown, what: string): Key {
-  const { modulusLength = 0, namedCurve = '' } = object.asymmetricKeyDetails!
+  const { modulusLength = 0, publicExponent = 0n, namedCurve = '' } = object.asymmetricKeyDetails!
   let algorithms: readonly JwtAlgorithm[] = []
   switch (object.asymmetricKeyType) {
     case 'rsa':
       if (modulusLength < SMALLEST_RSA) {
         throw new JwtUsageError(`${what} is an RSA key of ${modulusLength} bits; RFC 7518 §3.3 asks for ${SMALLEST_RSA} or more`)
       }
+      // What is raised to the power of 1 is itself: anybody could write a signature.
+      if (publicExponent < 3n) throw new JwtUsageError(`${what} is an RSA key with the public exponent ${publicExponent}, which keeps nobody from signing`)
       algorithms = RSA
       break
     case 'ec':

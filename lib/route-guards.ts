@@ -57,8 +57,14 @@ export function watchRoutes (scope: FastifyInstance, declared: (route: Route) =>
     if (guards.length > 0) guardsOfScopes.set(this, [...guardsOfScopes.get(this) ?? [], ...guards])
     return addHook.call(this, name, hook)
   }
-  // The children inherit it.
+  const setNotFoundHandler = scope.setNotFoundHandler as (this: FastifyInstance, ...given: unknown[]) => FastifyInstance
+  function assertAndSetNotFoundHandler (this: FastifyInstance, ...given: unknown[]): FastifyInstance {
+    assertHooksFit(given[0] ?? {}, 'the 404 handler')
+    return setNotFoundHandler.apply(this, given)
+  }
+  // The children inherit both.
   scope.addHook = addHookAndNote as FastifyInstance['addHook']
+  scope.setNotFoundHandler = assertAndSetNotFoundHandler as FastifyInstance['setNotFoundHandler']
 
   const routes: Route[] = []
   scope.addHook('onRoute', function (route) {
@@ -67,7 +73,9 @@ export function watchRoutes (scope: FastifyInstance, declared: (route: Route) =>
     routes.push(route)
   })
   scope.addHook('onReady', (done) => {
-    ready(routes.splice(0))
+    const known = routes.splice(0)
+    for (const route of known) warnOfOpenOptions(route)
+    ready(known)
     done()
   })
 }
@@ -96,12 +104,16 @@ export function needsCsrfValue ({ cookieCsrfProtect, csrfMethods }: Settings, me
 
 /** @throws {JwtUsageError} for a route whose own guards cannot work there, or would be unsafe. */
 export function assertGuardsFit (route: Route): void {
-  // Under every name: Fastify passes over those that it does not know, and the route would be open.
-  for (const [name, hooks] of Object.entries(route)) {
-    for (const hook of [hooks as unknown].flat()) assertHookFits(name, hook, nameOf(route))
-  }
+  assertHooksFit(route, nameOf(route))
   assertBodyIsThere(route)
   assertOriginsAreNamed(route)
+}
+
+// Under every name: Fastify passes over those that it does not know, and what they guard would be open.
+function assertHooksFit (options: object, where: string): void {
+  for (const [name, hooks] of Object.entries(options)) {
+    for (const hook of [hooks as unknown].flat()) assertHookFits(name, hook, where)
+  }
 }
 
 function assertHookFits (name: string, hook: unknown, where: string): void {
@@ -142,4 +154,15 @@ function assertOriginsAreNamed (route: Route): void {
       "pages: jwtRequired({ allowedOrigins: 'https://app.example.com' }), or take 'cookies' out of its locations"
     )
   }
+}
+
+// No guard judges an OPTIONS request, and a handler for other methods as well may do their work for it.
+function warnOfOpenOptions (route: Route): void {
+  const methods = [route.method].flat()
+  if (!methods.includes('OPTIONS') || methods.every((method) => method === 'OPTIONS') || guardsOf(route).length === 0) return
+  process.emitWarning(
+    `The guarded route ${route.url} takes OPTIONS, which no guard judges, and runs its handler for anybody then; ` +
+    "name the methods that it is for, such as method: ['GET', 'POST'], or let the handler answer OPTIONS before it does any work",
+    { code: 'FST_JWT_EXT_OPEN_OPTIONS' }
+  )
 }

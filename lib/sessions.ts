@@ -7,7 +7,8 @@ import { isExpired } from './claims.js'
 import type { Codec } from './codec.js'
 import { ExpiredTokenError, JwtDecodeError, JwtUsageError, RevokedTokenError, WrongTokenError } from './errors.js'
 import { createResolveIdentity, nameIdentity } from './identity.js'
-import type { Issuer } from './issue.js'
+import type { Issuer, SessionBinding } from './issue.js'
+import { toJson } from './json.js'
 import { assertKnownNames } from './names.js'
 import type { Emit } from './session-events.js'
 import type { Settings } from './settings.js'
@@ -34,6 +35,13 @@ export interface Sessions extends JwtSessionMethods {
 
 const LONGEST_LABEL = 200
 
+const OUTCOMES: readonly RotationResult['outcome'][] = ['rotated', 'replayed', 'adopted', 'reuse', 'refused']
+
+// A store of the application's own may answer anything.
+function assertAnswer (holds: boolean, what: string): void {
+  if (!holds) throw new JwtUsageError(`The store's ${what}`)
+}
+
 /** Makes the sessions of a configuration. */
 export function createSessions (settings: Settings, codec: Codec, issuer: Issuer, ask: AskStore, emit: Emit): Sessions {
   const { sessionLifetime, identityClaim, decodeLeeway } = settings
@@ -44,26 +52,29 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
     .map((lifetime) => lifetime === false ? sessionLifetime : lifetime))
   const keepFor = Math.ceil((Math.min(longestToken, sessionLifetime) + decodeLeeway) * 1000)
 
-  async function createPair (
-    identity: JwtIdentity, subject: unknown, sessionId: string, generation: number, remaining: number, options: CreateTokenPairOptions
-  ): Promise<TokenPair> {
-    const binding = { subject, sessionId, generation, remaining }
+  // What may fail comes before the store is asked: a session must not start or go on without its tokens.
+  async function preparePair (
+    identity: JwtIdentity, options: CreateTokenPairOptions, subject?: unknown
+  ): Promise<(binding: SessionBinding) => TokenPair> {
     const { fresh, additionalClaims, additionalHeaders } = options
-    const [accessToken, refreshToken] = await Promise.all([
-      issuer.issueForSession('access', identity, { fresh, additionalClaims, additionalHeaders }, binding),
-      issuer.issueForSession('refresh', identity, { additionalClaims, additionalHeaders }, binding),
+    const [issueAccess, issueRefresh] = await Promise.all([
+      issuer.prepareForSession('access', identity, { fresh, additionalClaims, additionalHeaders }, subject),
+      issuer.prepareForSession('refresh', identity, { additionalClaims, additionalHeaders }, subject),
     ])
-    return Object.freeze({ accessToken, refreshToken, sessionId })
+    return (binding) => Object.freeze({ accessToken: issueAccess(binding), refreshToken: issueRefresh(binding), sessionId: binding.sessionId })
   }
 
   async function nameOf (identity: JwtIdentity): Promise<string> {
-    const subject = await resolveIdentity(identity)
+    const given = await resolveIdentity(identity)
+    const subject = typeof given === 'string' ? given : toJson(given, 'The identity')
     if (subject === undefined || subject === null) throw new JwtUsageError('An identity is needed, as createAccessToken takes it')
     return nameIdentity(subject)
   }
 
   async function endAll (identity: string, exceptSession: string | undefined): Promise<void> {
-    tellAllEnded(identity, await ask((store) => store.endAll(identity, exceptSession)))
+    const ended = await ask((store) => store.endAll(identity, exceptSession, timeout))
+    assertAnswer(Array.isArray(ended), 'endAll must give a list of ids')
+    tellAllEnded(identity, ended)
   }
 
   function tellAllEnded (identity: string, ended: readonly string[]): void {
@@ -81,9 +92,12 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
     if (typeof generation !== 'number' || !Number.isSafeInteger(generation) || generation < 1) throw new JwtDecodeError('Missing claim: gen', token)
     const subject = payload[identityClaim]
     const identity = nameIdentity(subject)
+    // Without a user, the loaders are told of the identity claim: what it was made of is not here any more.
+    const issuePair = await preparePair((user ?? subject) as JwtIdentity, options, subject)
     const result: RotationResult = await ask((store) => store.rotate({
       identity, sessionId, generation, grace: Math.round(settings.refreshGrace * 1000), keepFor, endAllOnReuse, timeout,
     }))
+    assertAnswer(OUTCOMES.includes(result?.outcome), `rotate must give an outcome: one of ${OUTCOMES.join(', ')}`)
     if (result.outcome === 'reuse' || result.outcome === 'refused') {
       if (result.outcome === 'reuse') {
         emit({ type: 'token_reuse', identity, sessionId, tokenId: payload.jti ?? null })
@@ -95,8 +109,7 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
     if (result.outcome !== 'replayed') {
       emit({ type: 'session_renewed', identity, sessionId, adopted: result.outcome === 'adopted' })
     }
-    // Without a user, the loaders are told of the identity claim: what it was made of is not here any more.
-    return await createPair((user ?? subject) as JwtIdentity, subject, sessionId, result.generation, Math.floor(result.remaining / 1000), options)
+    return issuePair({ sessionId, generation: result.generation, remaining: Math.floor(result.remaining / 1000) })
   }
 
   return {
@@ -108,7 +121,8 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
       // Often what a client calls itself: no length of it is a mistake of the application.
       const label = options.label?.slice(0, LONGEST_LABEL) || undefined
       const sessionId = randomUUID()
-      const pair = await createPair(identity, undefined, sessionId, 1, sessionLifetime, options)
+      const issuePair = await preparePair(identity, options)
+      const pair = issuePair({ sessionId, generation: 1, remaining: sessionLifetime })
       const name = nameIdentity(codec.decode(pair.accessToken).payload[identityClaim])
       await ask((store) => store.startSession({ identity: name, sessionId, label, lifetime: sessionLifetime * 1000, keepFor, timeout }))
       emit({ type: 'session_created', identity: name, sessionId })
@@ -135,6 +149,8 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
       if (typeof sessionId !== 'string' && typeof jti !== 'string') throw new JwtDecodeError('Missing claim: jti')
       // Stores keep all by the identity: without it nothing would be revoked, and nobody would notice.
       if (!Object.hasOwn(payload, claim)) throw new JwtDecodeError(`Missing claim: ${claim}`)
+      // What ends at no time would be forgotten at once.
+      if (payload.exp !== undefined && !Number.isFinite(payload.exp)) throw new JwtDecodeError('Expiration Time claim (exp) must be a number')
       const identity = nameIdentity(payload[claim])
       if (typeof sessionId === 'string') {
         if (await ask((store) => store.endSession(identity, sessionId))) emit({ type: 'session_revoked', identity, sessionId })
@@ -161,6 +177,7 @@ export function createSessions (settings: Settings, codec: Codec, issuer: Issuer
     async listSessions (identity) {
       const name = await nameOf(identity)
       const sessions = await ask((store) => store.listSessions(name))
+      assertAnswer(Array.isArray(sessions), 'listSessions must give a list of sessions')
       return sessions.map(({ sessionId, label, startedAt, refreshedAt, expiresAt }) => ({
         sessionId, label, startedAt: Math.floor(startedAt / 1000), refreshedAt: Math.floor(refreshedAt / 1000), expiresAt: Math.floor(expiresAt / 1000),
       }))

@@ -11,12 +11,16 @@ export type Sign = (claims: TokenPayload, headers: JwtHeader | undefined) => str
 /** Checks the signature of a token, and that its algorithm is one that the key may serve: nothing else. */
 export type CheckSignature = (token: string) => { header: JwtHeader, payload: RawPayload }
 
+/** What a signature was found good for, and the verifier that found it. */
+export type CheckedToken = { readonly verifier: Verifier } & ReturnType<CheckSignature>
+
 /** One key's verifier. */
 export interface Verifier {
   readonly check: CheckSignature
   readonly kid: string | undefined
   readonly algorithms: readonly JwtAlgorithm[]
-  /** Until when it may be relied on without asking again where it came from, in milliseconds since 1970. */
+  /** From when and until when it may be relied on without asking again where it came from, in milliseconds since 1970. */
+  from: number
   until: number
   /** How the tokens of this key begin, and what that says; as far as it was seen. */
   opening: { readonly text: string, readonly header: DeepReadonly<JwtHeader> } | undefined
@@ -50,15 +54,16 @@ export const REASONS: Readonly<Record<TokenValidationErrorCode, string | undefin
   FAST_JWT_SIGN_ERROR: undefined,
 }
 
-// Another key might do better with the same token.
 const MISMATCHES = new Set<unknown>(['FAST_JWT_INVALID_ALGORITHM', 'FAST_JWT_INVALID_SIGNATURE', 'FAST_JWT_VERIFY_ERROR'])
 
 const decodeComplete = createDecoder({ complete: true })
 
 /** Reads a token without verifying it. @throws {JwtDecodeError} for what is no token. */
 export function decode (token: unknown): UnverifiedToken {
+  // It would take bytes as well, which are a token nowhere else.
+  if (typeof token !== 'string') throw refusal('FAST_JWT_INVALID_TYPE', token)
   try {
-    return decodeComplete(token as string) as UnverifiedToken
+    return decodeComplete(token) as UnverifiedToken
   } catch (error) {
     throw explain(error, token)
   }
@@ -81,6 +86,7 @@ export function compileVerifier (key: Omit<VerifyingKey, 'kid'> & { readonly kid
   return {
     kid: key.kid,
     algorithms: key.algorithms,
+    from: 0,
     until: key.until,
     opening: undefined,
     check (token) {
@@ -106,7 +112,7 @@ function hasStrayCharacter (token: string): boolean {
  *
  * @throws {JwtDecodeError} where there is none: of several reasons, a wrong signature is the one that is told.
  */
-export function checkEach (verifiers: readonly Verifier[], token: string): { verifier: Verifier } & ReturnType<CheckSignature> {
+export function checkEach (verifiers: readonly Verifier[], token: string): CheckedToken {
   let mismatch: unknown
   for (const verifier of verifiers) {
     try {
@@ -119,7 +125,8 @@ export function checkEach (verifiers: readonly Verifier[], token: string): { ver
   throw explain(mismatch, token)
 }
 
-function isMismatch (error: unknown): boolean {
+/** Whether a token was refused for its signature: by another key it might be good. */
+export function isMismatch (error: unknown): boolean {
   return error instanceof Error && MISMATCHES.has(codeOf(error.cause))
 }
 

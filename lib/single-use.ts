@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import type { DeepReadonly, JwtHeader, TokenPayload } from '../types/claims.js'
 import { isPromise } from './awaitable.js'
-import { JwtDecodeError, RevokedTokenError } from './errors.js'
+import { assertBoolean, JwtDecodeError, RevokedTokenError } from './errors.js'
 import { nameIdentity } from './identity.js'
 import type { Settings } from './settings.js'
 import { keepMarkFor, type AskStore } from './store-access.js'
@@ -10,6 +10,7 @@ import { keepMarkFor, type AskStore } from './store-access.js'
 export interface UsedToken {
   readonly request: FastifyRequest
   readonly identity: unknown
+  readonly isForeign: boolean
   readonly jwtHeader: DeepReadonly<JwtHeader>
   readonly jwtPayload: DeepReadonly<TokenPayload>
 }
@@ -29,15 +30,15 @@ export interface SingleUse {
 export function createSingleUse ({ tokenTypes, decodeLeeway }: Settings, ask: AskStore): SingleUse {
   const uses = new WeakMap<FastifyRequest, { identity: unknown, tokenId: unknown }>()
 
-  // Only the one literal answer lets a request pass.
-  function settle (token: UsedToken, isFirst: boolean): void {
-    if (isFirst !== true) throw new RevokedTokenError(undefined, token)
+  function settle (token: UsedToken, isFirst: unknown): void {
+    assertBoolean(isFirst, "The store's consumeToken")
+    if (!isFirst) throw new RevokedTokenError(undefined, token)
     uses.set(token.request, { identity: nameIdentity(token.identity), tokenId: token.jwtPayload.jti })
   }
 
-  function isUsedBy ({ request, identity, jwtPayload }: UsedToken): boolean {
+  function isUsedBy ({ request, identity, isForeign, jwtPayload }: UsedToken): boolean {
     const use = uses.get(request)
-    return use !== undefined && use.tokenId === jwtPayload.jti && use.identity === nameIdentity(identity)
+    return use !== undefined && !isForeign && use.tokenId === jwtPayload.jti && use.identity === nameIdentity(identity)
   }
 
   return {
@@ -45,7 +46,8 @@ export function createSingleUse ({ tokenTypes, decodeLeeway }: Settings, ask: As
 
     useUp (token) {
       const { type, jti } = token.jwtPayload
-      if (tokenTypes.get(type!)?.singleUse !== true || isUsedBy(token)) return
+      // What another issuer calls a type is none of ours.
+      if (token.isForeign || tokenTypes.get(type!)?.singleUse !== true || isUsedBy(token)) return
       if (typeof jti !== 'string') throw new JwtDecodeError('Missing claim: jti', token)
       const keepFor = keepMarkFor(token.jwtPayload, decodeLeeway)
       const answer = ask((store) => store.consumeToken(nameIdentity(token.identity), jti, keepFor))

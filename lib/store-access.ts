@@ -30,19 +30,25 @@ export function createStoreAccess (store: TokenStore, timeout: number, emit: Emi
 
   function within<T> (answer: PromiseLike<T>): Promise<T> {
     return new Promise((resolve, reject) => {
-      let isLate = false
-      const timer = setTimeout(() => {
-        isLate = true
+      let isOver = false
+      function giveUp (): void {
+        if (isOver) return
+        isOver = true
         reject(unavailable(new Error('The store was late')))
-      }, timeout * 1000)
+      }
+      // Where the process itself stood still, the answer may be there already: timers come before what was received.
+      const timer = setTimeout(() => { setImmediate(giveUp) }, timeout * 1000)
       Promise.resolve(answer).then(
         (value) => {
+          isOver = true
           clearTimeout(timer)
           resolve(value)
         },
         (error: unknown) => {
           clearTimeout(timer)
-          if (!isLate) reject(unavailable(error))
+          if (isOver) return
+          isOver = true
+          reject(unavailable(error))
         }
       )
     })

@@ -13,9 +13,10 @@ const FLOORS = [
   [
     'lib/awaitable.ts', 'lib/csrf.ts', 'lib/durations.ts', 'lib/errors.ts', 'lib/per-key.ts', 'lib/query-answer.ts',
     'lib/rotation.ts', 'lib/store-suite/case.ts', 'lib/stores/redis-scripts.ts', 'lib/stores/server-clock.ts', 'lib/verified-tokens.ts',
+    'lib/written-keys.ts',
   ],
   [
-    'lib/authorization-header.ts', 'lib/grants.ts', 'lib/identity.ts', 'lib/key-id.ts', 'lib/keys.ts', 'lib/kinds.ts', 'lib/names.ts', 'lib/session-events.ts',
+    'lib/authorization-header.ts', 'lib/grants.ts', 'lib/identity.ts', 'lib/json.ts', 'lib/key-id.ts', 'lib/keys.ts', 'lib/kinds.ts', 'lib/names.ts', 'lib/session-events.ts',
     'lib/store-suite/consumption.ts', 'lib/store-suite/listing.ts', 'lib/store-suite/revocation.ts', 'lib/store-suite/rotation.ts', 'lib/stores/redis-client.ts',
   ],
   ['lib/store-access.ts', 'lib/store-suite.ts', 'lib/stores/memory.ts', 'lib/stores/redis.ts', 'lib/token-types.ts', 'lib/trusted-issuers.ts'],

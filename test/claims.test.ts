@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import type { JwtExtendedOptions } from '../index.js'
-import { createClaimsPolicy, isExpired, isTooEarly, judgeHeader } from '../lib/claims.js'
+import { createClaimsPolicy, isExpired, judgeBeginning, judgeHeader } from '../lib/claims.js'
 import { readSettings } from '../lib/settings.js'
 import { bearer, buildApp, SECRET } from './support/app.js'
 import { moveClock, stopClock } from './support/clock.js'
@@ -215,7 +215,9 @@ t.test('a policy fills a payload in and says nothing about its expiry', async (t
   t.strictSame(payload, { sub: 'ada', exp: 1, type: 'access', fresh: false, jti: null })
   t.ok(isExpired({ exp: 1 }, NOW * 1000, 5))
   t.notOk(isExpired({}, NOW * 1000, 5))
-  t.ok(isTooEarly({ nbf: NOW + 6 }, NOW * 1000, 5))
-  t.notOk(isTooEarly({ nbf: NOW + 5 }, NOW * 1000, 5))
-  t.notOk(isTooEarly({}, NOW * 1000, 5))
+  for (const claim of ['nbf', 'iat']) {
+    t.throws(() => { judgeBeginning({ [claim]: NOW + 6 }, NOW * 1000, 5) }, { code: 'FST_JWT_EXT_INVALID_TOKEN', message: `The token is not yet valid (${claim})` })
+    t.doesNotThrow(() => { judgeBeginning({ [claim]: NOW + 5 }, NOW * 1000, 5) })
+  }
+  t.doesNotThrow(() => { judgeBeginning({}, NOW * 1000, 5) })
 })

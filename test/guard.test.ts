@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import type { FastifyInstance, RouteShorthandOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import { assertGuardsFit } from '../lib/route-guards.js'
@@ -227,6 +228,102 @@ t.test('a guard on a hook that keeps nobody out cannot be declared, nor what mak
   t.throws(() => app.addHook('onRequest', null as never), { code: 'FST_ERR_HOOK_INVALID_HANDLER' })
   app.get('/', { onRequest: app.jwtRequired() }, async () => 'in')
   t.equal((await app.inject('/')).statusCode, 401)
+})
+
+t.test('the 404 handler takes no guard that keeps nobody out, nor what makes guards, in any scope', async (t) => {
+  const app = await buildApp(t)
+  const guard = app.jwtRequired()
+  const handler = async (): Promise<string> => 'in'
+  const assertRefused = (scope: FastifyInstance): void => {
+    for (const hook of ['prehandler', 'preHandlers', 'guard', 'preSerialization', 'onSend', 'onResponse', 'onError']) {
+      const message = `The guard of the 404 handler is given as ${hook}, which keeps nobody out; use it as onRequest, preParsing, preValidation or preHandler`
+      for (const hooks of [guard, [() => {}, guard]]) {
+        t.throws(() => scope.setNotFoundHandler({ [hook]: hooks }, handler), { code: 'FST_JWT_EXT_USAGE', message })
+      }
+    }
+    for (const [hook, instead] of [['preHandler', 'preHandler'], ['onRequest', 'onRequest'], ['onSend', 'preHandler'], ['prehandler', 'preHandler']] as const) {
+      const message = `The ${hook} hook of the 404 handler is jwtRequired itself; call it: ${instead}: app.jwtRequired()`
+      t.throws(() => scope.setNotFoundHandler({ [hook]: app.jwtRequired } as never, handler), { code: 'FST_JWT_EXT_USAGE', message })
+    }
+  }
+  assertRefused(app)
+  await app.register(async (child) => { assertRefused(child) }, { prefix: '/child' })
+  app.setNotFoundHandler({ preHandler: guard }, handler)
+  t.equal((await app.inject('/nowhere')).statusCode, 401)
+})
+
+t.test('a 404 handler is guarded by each kind of hook, and is otherwise what Fastify makes of it', async (t) => {
+  for (const hook of HOOKS) {
+    const app = await buildApp(t)
+    const owners: unknown[] = []
+    let child: FastifyInstance | undefined
+    t.equal(app.setNotFoundHandler({ [hook]: app.jwtRequired() } as never, function (request, reply) {
+      owners.push(this)
+      reply.code(404).send(request.jwtIdentity)
+    }), app)
+    await app.register(async (scope) => {
+      child = scope
+      t.equal(scope.setNotFoundHandler(function (_request, reply) {
+        owners.push(this)
+        reply.code(404).send('nothing')
+      }), scope)
+    }, { prefix: '/alone' })
+    await app.register(async (scope) => { t.equal((scope as unknown as { setNotFoundHandler (): unknown }).setNotFoundHandler(), scope) }, { prefix: '/default' })
+    t.strictSame(await statuses(app, '/nowhere'), [404, 401, 422], hook)
+    t.strictSame(await statuses(app, '/nowhere', 'POST'), [404, 401, 422], hook)
+    t.ok(owners.length === 2 && owners.every((owner) => owner === app))
+    t.equal((await app.inject('/alone/nowhere')).body, 'nothing')
+    t.ok(child !== undefined && owners.at(-1) === child)
+    t.match((await app.inject('/default/nowhere')).json(), { statusCode: 404, message: 'Route GET:/default/nowhere not found' })
+    await t.rejects(async () => app.setNotFoundHandler(async () => 'late'), { code: 'FST_ERR_INSTANCE_ALREADY_LISTENING' })
+  }
+})
+
+t.test('a preHandler guard of the 404 handler judges whom a route sends there as well', async (t) => {
+  const app = await buildApp(t)
+  app.setNotFoundHandler({ preHandler: app.jwtRequired() }, async (request, reply) => reply.code(404).send(request.jwtIdentity))
+  app.get('/gone', (_request, reply) => { reply.callNotFound() })
+  t.strictSame(await statuses(app, '/gone'), [404, 401, 422])
+})
+
+/** The warnings about open routes until the test ends. They are told on a later tick. */
+function collectWarnings (t: Test): () => Promise<string[]> {
+  const messages: string[] = []
+  const listen = (warning: Error & { code?: string }): void => { if (warning.code === 'FST_JWT_EXT_OPEN_OPTIONS') messages.push(warning.message) }
+  process.on('warning', listen)
+  t.teardown(() => process.off('warning', listen))
+  return async () => {
+    const told = once(process, 'warning')
+    process.emitWarning('that is all')
+    await told
+    await new Promise(setImmediate)
+    return messages.splice(0)
+  }
+}
+
+t.test('a guarded route that takes OPTIONS besides other methods is warned of, once, whoever guards it', async (t) => {
+  const warnings = collectWarnings(t)
+  const app = await buildApp(t)
+  const handler = async (): Promise<string> => 'in'
+  app.all('/all', { onRequest: app.jwtRequired() }, handler)
+  app.route({ method: ['GET', 'OPTIONS'], url: '/list', preHandler: [async () => {}, app.jwtRequired({ fresh: true })], handler })
+  await app.register(async (scope) => {
+    scope.route({ method: ['OPTIONS', 'POST'], url: '/scope', handler })
+    scope.route({ method: ['OPTIONS'], url: '/scope/preflight', handler })
+    scope.addHook('preValidation', scope.jwtRequired())
+    await scope.register(async (child) => { child.all('/child', handler) })
+  })
+  app.options('/alone', { onRequest: app.jwtRequired() }, handler)
+  app.get('/alone', { onRequest: app.jwtRequired() }, handler)
+  app.route({ method: ['GET', 'POST'], url: '/named', onRequest: app.jwtRequired(), handler })
+  app.all('/open', handler)
+  t.strictSame(await warnings(), [], 'not before all hooks are there')
+  await app.ready()
+  t.strictSame(await warnings(), ['/all', '/list', '/scope', '/child'].map((url) =>
+    `The guarded route ${url} takes OPTIONS, which no guard judges, and runs its handler for anybody then; ` +
+    "name the methods that it is for, such as method: ['GET', 'POST'], or let the handler answer OPTIONS before it does any work"))
+  for (const url of ['/all', '/list', '/scope', '/child']) t.equal((await app.inject({ method: 'OPTIONS', url })).body, 'in', url)
+  t.strictSame(await warnings(), [])
 })
 
 t.test('a guard that is called by hand says what to call instead', async (t) => {

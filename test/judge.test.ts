@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
-import type { JwtExtendedOptions, JwtRule } from '../index.js'
+import { memoryStore, type JwtExtendedOptions, type JwtRule } from '../index.js'
 import { bearer, buildApp, SECRET } from './support/app.js'
 import { moveClock, stopClock } from './support/clock.js'
 import { forge } from './support/forge.js'
@@ -150,6 +150,24 @@ t.test('any other answer of a boolean loader is a 500 that names it, never a pas
       for (const wrap of [(value: unknown) => value, async (value: unknown) => value]) {
         const answer = await judge(t, { [name]: () => wrap(value) }, { optional: true }, token)
         t.match(answer, { status: 500, body: { code: 'FST_JWT_EXT_USAGE', message: `${name} must return true or false, not ${kind}` } })
+      }
+    }
+  }
+})
+
+t.test('any other answer of a store than true or false is a 500 that names the method, never a pass, and ends no session', async (t) => {
+  const rows: [unknown, string][] = [[undefined, 'undefined'], [null, 'null'], [0, 'number'], [1, 'number'], ['', 'string'], ['false', 'string'], [{}, 'object'], [[], 'object']]
+  for (const [value, kind] of rows) {
+    for (const wrap of [(value: unknown) => value, async (value: unknown) => value]) {
+      const store = { ...memoryStore(), isRevoked: () => wrap(value) as boolean }
+      const app = await buildApp(t, { secretKey: SECRET, tokenLocation: 'cookies', store })
+      const rules: JwtRule[] = [{}, { storeFailure: 'open' }, { optional: true, storeFailure: 'open' }]
+      for (const [path, rule] of rules.entries()) app.get(`/${path}`, { preHandler: app.jwtRequired(rule) }, async () => 'in')
+      const { accessToken } = await app.createTokenPair('ada')
+      for (const path of rules.keys()) {
+        const response = await app.inject({ url: `/${path}`, cookies: { access_token_cookie: accessToken } })
+        t.match(response.json(), { statusCode: 500, code: 'FST_JWT_EXT_USAGE', message: `The store's isRevoked must return true or false, not ${kind}` })
+        t.strictSame(response.cookies, [])
       }
     }
   }

@@ -2,7 +2,8 @@ import { createHash, createPublicKey, createSecretKey, generateKeyPairSync, rand
 import { calculateJwkThumbprint } from 'jose'
 import t, { type Test } from 'tap'
 import type { JwtAlgorithm, JwtExtendedOptions } from '../index.js'
-import { hashLength, isHmac, looksLikeKey, nameKey, readPrivateKey, readPublicKey, readSecret } from '../lib/keys.js'
+import { hashLength, isHmac, nameKey, readPrivateKey, readPublicKey, readSecret } from '../lib/keys.js'
+import { looksLikeKey } from '../lib/written-keys.js'
 import { buildApp, registrationError, SECRET } from './support/app.js'
 import { ASYMMETRIC, ecPair, edPair, pairFor, pem, rsaPair, type Pair } from './support/keys.js'
 
@@ -186,6 +187,11 @@ t.test('a public key may be written in every form', async (t) => {
       t.equal((await app.decodeToken(token)).sub, 'ada', `${kind} ${form}`)
     }
   }
+})
+
+t.test('an RSA key whose public exponent is 1 is refused', async (t) => {
+  const publicKey = { ...rsaPair().publicKey.export({ format: 'jwk' }), e: 'AQ' }
+  t.equal(await refusal(t, { algorithm: 'RS256', publicKey }), 'publicKey is an RSA key with the public exponent 1, which keeps nobody from signing')
 })
 
 t.test('an RSA key under 2048 bits is refused, in either half', async (t) => {

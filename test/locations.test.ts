@@ -333,6 +333,29 @@ t.test('a form that is not parsed yet is a 500, only for a cookie that needs its
   t.equal((await app.inject({ method: 'POST', url: '/', payload: {}, cookies })).statusCode, 401, 'no form')
 })
 
+t.test('where there is no route, no body is a 500, whichever hook the guard of the 404 handler is', async (t) => {
+  for (const hook of ['onRequest', 'preParsing', 'preValidation', 'preHandler']) {
+    for (const isOfScope of [false, true]) {
+      const app = await buildApp(t, { secretKey: SECRET, tokenLocation: ['cookies', 'json'], csrfCheckForm: true })
+      if (isOfScope) app.addHook(hook as 'onRequest', app.jwtRequired())
+      app.setNotFoundHandler(isOfScope ? {} : { [hook]: app.jwtRequired() }, async (request, reply) => reply.code(404).send({ msg: request.jwtIdentity }))
+      const token = await app.createAccessToken('ada')
+      const send = async (type: string, payload: string, options: InjectOptions = {}): Promise<string> => {
+        return await ask(app, { method: 'POST', url: '/nope', payload, ...options, headers: { 'content-type': type, ...options.headers } })
+      }
+      const cookies = { access_token_cookie: token }
+      const csrf = await app.getCsrfToken(token)
+      for (const type of ['application/x-www-form-urlencoded', 'multipart/form-data; boundary=b']) {
+        t.equal(await send(type, `csrf_token=${csrf}`, { cookies }), '401 Missing CSRF token', `${hook}: ${type}`)
+        t.equal(await send(type, 'x=1', { cookies, headers: { 'x-csrf-token': csrf } }), '404 ada')
+        t.match(await send(type, 'x=1'), '401 Missing JWT in cookies or json')
+      }
+      const isParsed = hook === 'preValidation' || hook === 'preHandler'
+      t.match(await send('application/json', JSON.stringify({ access_token: token })), isParsed ? '404 ada' : '401 Missing JWT in cookies or json')
+    }
+  }
+})
+
 t.test('a multipart body counts as unread only to those who parse it: its field is looked at where it is there', async (t) => {
   const app = await buildApp(t, { secretKey: SECRET, tokenLocation: 'cookies', csrfCheckForm: true })
   const token = await app.createAccessToken('ada')

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { assertKnownNames, nearest } from '../lib/names.js'
+import { assertKnownNames, nearest, quote } from '../lib/names.js'
 import { buildApp, registrationError, SECRET } from './support/app.js'
 
 const FLASK = {
@@ -159,6 +159,30 @@ t.test('nearness is counted in letters, without case, separators and JWT_', asyn
   t.equal(nearest('fr', known), undefined, 'two letters begin too much')
   t.equal(nearest('', known), undefined)
   t.equal(nearest('fresh', []), undefined)
+})
+
+t.test('a name that is longer than names are is near to nothing', async (t) => {
+  const longest = 'a'.repeat(64)
+  t.equal(nearest('fresh'.padEnd(64, '_'), ['fresh']), 'fresh')
+  t.equal(nearest('fresh'.padEnd(65, '_'), ['fresh']), undefined)
+  t.equal(nearest('fresh'.padEnd(1_000_000, '_'), ['fresh']), undefined)
+  t.equal(nearest(`${longest.slice(1)}b`, [longest]), longest)
+  t.equal(nearest(`${longest}b`, [longest]), undefined)
+  t.equal(nearest(`JWT_${'_'.repeat(1_000_000)}redis`, ['store']), undefined)
+})
+
+t.test('of a name no more than its beginning is quoted', async (t) => {
+  const app = await buildApp(t)
+  t.equal(quote(''), "''")
+  t.equal(quote('x'.repeat(64)), `'${'x'.repeat(64)}'`)
+  t.equal(quote('x'.repeat(65)), `'${'x'.repeat(64)}…'`)
+  for (const name of ['x'.repeat(1_000_000), 'secretKey'.padEnd(1_000_000, '_'), 'fresh'.padEnd(1_000_000, '_')]) {
+    const quoted = `Unknown option '${name.slice(0, 64)}…' of `
+    const { message } = await registrationError(t, { secretKey: SECRET, [name]: 'anything' })
+    t.ok(message.startsWith(`${quoted}fastify-jwt-extended; it takes: secretKey, `))
+    t.throws(() => app.jwtRequired({ [name]: true } as never), { message: `${quoted}a guard; it takes: optional, fresh, ` })
+    await t.rejects(app.createAccessToken('ada', { [name]: true } as never), { message: `${quoted}createAccessToken; it takes: ` })
+  }
 })
 
 t.test('what has that name elsewhere is meant only where it is known', async (t) => {

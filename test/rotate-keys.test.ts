@@ -332,6 +332,22 @@ t.test('it does so, too, where the key signs on after a rotation, or signs again
   })
 })
 
+t.test('the old key verifies as long as any type of token may live', async (t) => {
+  stopClock(t, SECOND)
+  const options: JwtExtendedOptions = { secretKey: SECRET, accessTokenExpires: 60, refreshTokenExpires: 600 }
+  const invites = await guardedApp(t, { ...options, tokenTypes: { invite: { expires: '7d' }, reset: { expires: 60 } } })
+  const badges = await guardedApp(t, { ...options, tokenTypes: { invite: { expires: '7d' }, badge: { expires: false } } })
+  // Made elsewhere: this process has signed none.
+  const token = forge({ sub: 'ada' })
+  for (const app of [invites, badges]) app.rotateKeys({ secretKey: `${SECRET}-new` })
+  moveClock(t, 7 * DAY - 1)
+  t.strictSame([await status(invites, token), await status(badges, token)], [200, 200])
+  moveClock(t, 1)
+  t.strictSame([await status(invites, token), await status(badges, token)], [422, 200])
+  moveClock(t, 10_000 * DAY)
+  t.equal(await status(badges, token), 200)
+})
+
 t.test('the leeway counts for the old key, too', async (t) => {
   stopClock(t, SECOND)
   const app = await guardedApp(t, { secretKey: SECRET, accessTokenExpires: 60, refreshTokenExpires: 60, decodeLeeway: 100 })

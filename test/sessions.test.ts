@@ -457,11 +457,37 @@ t.test('refreshTokens', async (t) => {
     t.equal(claimsOf((await app.refreshTokens(refreshToken)).accessToken).fresh, false)
   })
 
-  t.test('a mistake in the claims is a mistake, and a retry within the grace goes on', async (t) => {
-    const { app } = await buildSessions(t)
-    const { refreshToken } = await app.createTokenPair('ada')
-    await t.rejects(app.refreshTokens(refreshToken, { additionalClaims: { sid: 'mine' } }), JwtUsageError)
-    t.equal(generationOf(await app.refreshTokens(refreshToken)), 2)
+  t.test('a mistake of the application, or a loader that fails, uses no token up', async (t) => {
+    let isDown = false
+    const fail = (): never => { throw new Error('the database is down') }
+    for (const loader of ['additionalClaimsLoader', 'additionalHeadersLoader', 'encodeKeyLoader'] as const) {
+      const works = { additionalClaimsLoader: () => ({}), additionalHeadersLoader: () => ({}), encodeKeyLoader: () => SECRET }[loader]
+      const { app, events } = await buildSessions(t, { refreshGrace: 0, onReuse: 'identity', [loader]: () => isDown ? fail() : works() })
+      const { refreshToken } = await app.createTokenPair('ada')
+      const attempts: Record<string, unknown>[] = [{ sid: 'mine' }, { exp: 5 }, { nbf: 0 }, { list: new Set() }, { type: 'access' }]
+      for (const additionalClaims of attempts) {
+        await t.rejects(app.refreshTokens(refreshToken, { additionalClaims: additionalClaims as never }), JwtUsageError)
+      }
+      isDown = true
+      await t.rejects(app.refreshTokens(refreshToken), /the database is down/)
+      isDown = false
+      t.equal(generationOf(await app.refreshTokens(refreshToken)), 2, loader)
+      t.same(events.map(({ type }) => type), ['session_created', 'session_renewed'])
+    }
+  })
+
+  t.test('a store that answers something else is a mistake of the application', async (t) => {
+    for (const answer of [undefined, null, 5, {}, { outcome: 'maybe' }, { outcome: null }]) {
+      const { app } = await buildSessions(t, {}, storeWith({ rotate: () => answer as never }))
+      const { refreshToken } = await app.createTokenPair('ada')
+      await t.rejects(app.refreshTokens(refreshToken), { code: 'FST_JWT_EXT_USAGE', message: /^The store's rotate must give an outcome/ })
+    }
+    for (const answer of [undefined, null, 'ids', {}]) {
+      const { app, events } = await buildSessions(t, {}, storeWith({ endAll: () => answer as never, listSessions: async () => answer as never }))
+      await t.rejects(app.revokeAllTokens('ada'), { code: 'FST_JWT_EXT_USAGE', message: "The store's endAll must give a list of ids" })
+      await t.rejects(app.listSessions('ada'), { code: 'FST_JWT_EXT_USAGE', message: "The store's listSessions must give a list of sessions" })
+      t.same(events, [])
+    }
   })
 
   t.test('changes nothing where the store fails', async (t) => {
@@ -612,6 +638,14 @@ t.test('revokeToken', async (t) => {
     t.same(calls, [])
   })
 
+  t.test('takes no payload whose end is no time: its mark would be none', async (t) => {
+    const { app, calls } = await buildSessions(t)
+    const payload = await app.decodeToken(await app.createAccessToken('ada'))
+    calls.length = 0
+    for (const exp of ['2027-01-01', NaN, Infinity, null, {}]) await t.rejects(app.revokeToken({ ...payload, exp } as never), JwtDecodeError)
+    t.same(calls, [])
+  })
+
   t.test('a store that fails is told', async (t) => {
     const failing = storeWith({ revokeToken: () => Promise.reject(new Error('down')), endSession: () => { throw new Error('down') } })
     const { app } = await buildSessions(t, {}, failing)
@@ -667,7 +701,9 @@ t.test('revokeAllTokens', async (t) => {
     for (const options of [{ exceptSession: 5 }, { exceptSession: null }, { except: 's' }, null, 's1']) {
       await t.rejects(app.revokeAllTokens('ada', options as object), JwtUsageError, JSON.stringify(options))
     }
-    for (const identity of [undefined, null]) await t.rejects(app.revokeAllTokens(identity), JwtUsageError)
+    for (const identity of [undefined, null, NaN, Infinity, Symbol('ada'), 5n, () => 'ada', new Map(), { toJSON: () => null }]) {
+      await t.rejects(app.revokeAllTokens(identity), JwtUsageError, String(identity))
+    }
     t.same(calls, [])
   })
 

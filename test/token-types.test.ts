@@ -1,9 +1,12 @@
 import type { FastifyInstance } from 'fastify'
+import { SignJWT } from 'jose'
 import t, { type Test } from 'tap'
 import { memoryStore, redisStore, type JwtExtendedOptions, type JwtPayload, type JwtRule, type TokenStore } from '../index.js'
 import { bearer, buildApp, registrationError, SECRET } from './support/app.js'
 import { moveClock, stopClock } from './support/clock.js'
 import { forge } from './support/forge.js'
+import { ecPair } from './support/keys.js'
+import { listen } from './support/listener.js'
 import { connectIoredis, connectNodeRedis, skipWithoutRedis, startRedis } from './support/redis.js'
 
 const skip = skipWithoutRedis()
@@ -151,6 +154,21 @@ t.test('a type that there is not is an error, where a token or a guard is made',
   const bare = await buildApp(t)
   t.throws(() => bare.jwtRequired({ type: 'invite' }), { message: "Unknown token type 'invite'; the option tokenTypes has none" })
   await t.rejects(bare.createToken(5 as never, 'ada'), { message: 'A token type must be a string; the option tokenTypes has none' })
+})
+
+t.test('of a type without end no more than its beginning is repeated, and it is not compared with those that there are', async (t) => {
+  const longest = 'a'.repeat(64)
+  const app = await appWith(t, {}, { tokenTypes: { ...TYPES, [longest]: { expires: 60 } } })
+  const rows: [type: string, message: string][] = [
+    ['x'.repeat(1_000_000), `Unknown token type '${'x'.repeat(64)}…'; there are: invite, download, device, ${longest}`],
+    [`invite${'_'.repeat(1_000_000)}`, `Unknown token type 'invite${'_'.repeat(58)}…'; there are: invite, download, device, ${longest}`],
+    [`${longest}a`, `Unknown token type '${longest}…'; there are: invite, download, device, ${longest}`],
+    [`${longest.slice(1)}b`, `Unknown token type '${longest.slice(1)}b'; did you mean '${longest}'?`],
+  ]
+  for (const [type, message] of rows) {
+    t.throws(() => app.jwtRequired({ type }), { message })
+    t.equal(await app.createToken(type, 'ada').then(() => '', (error: Error) => error.message), message)
+  }
 })
 
 t.test('createToken takes the options of a token, and fresh is none of them', async (t) => {
@@ -384,13 +402,55 @@ t.test('single use', async (t) => {
     }
   })
 
-  t.test('only true lets a request in', async (t) => {
-    for (const answer of [false, 1, 'OK', null, undefined, {}]) {
-      for (const given of [answer, Promise.resolve(answer)]) {
-        const app = await once(t, {}, { store: { ...memoryStore(), consumeToken: () => given as boolean } })
-        t.same(await visit(app, '/ticket', await app.createToken('ticket', 'ada')), USED, JSON.stringify(answer))
+  t.test('only true lets a request in, and what is no boolean is a 500 that says so', async (t) => {
+    const rows: [answer: unknown, kind: string][] = [
+      [0, 'number'], [1, 'number'], ['OK', 'string'], [null, 'null'], [undefined, 'undefined'], [{}, 'object'], [new Boolean(true), 'object'] // eslint-disable-line no-new-wrappers
+    ]
+    const appOf = async (given: unknown): Promise<FastifyInstance> => await once(t, { '/any': { verifyType: false, storeFailure: 'open' } }, {
+      store: { ...memoryStore(), consumeToken: () => given as boolean }, tokenLocation: ['headers', 'cookies'],
+    })
+    for (const wrap of [(value: unknown) => value, async (value: unknown) => value]) {
+      const refusing = await appOf(wrap(false))
+      t.same(await visit(refusing, '/ticket', await refusing.createToken('ticket', 'ada')), USED)
+      for (const [answer, kind] of rows) {
+        const app = await appOf(wrap(answer))
+        for (const url of ['/ticket', '/any']) {
+          const response = await app.inject({ url, cookies: { access_token_cookie: await app.createToken('ticket', 'ada') } })
+          t.match(response.json(), { statusCode: 500, code: 'FST_JWT_EXT_USAGE', message: `The store's consumeToken must return true or false, not ${kind}` })
+          t.strictSame(response.cookies, [])
+        }
       }
     }
+  })
+
+  t.test('what another issuer calls by the name of such a type is not used up, and uses nothing up', async (t) => {
+    const issuer = 'https://login.example.com/'
+    const server = await listen(t, (_request, response) => {
+      response.setHeader('content-type', 'application/json').end(JSON.stringify({ keys: [ecPair().publicKey.export({ format: 'jwk' })] }))
+    })
+    const consumed: unknown[] = []
+    const inner = memoryStore()
+    const store: TokenStore = { ...inner, consumeToken: (...args) => { consumed.push(args[1]); return inner.consumeToken(...args) } }
+    const app = await once(t, { '/any': { verifyType: false } }, {
+      store, issuers: [{ issuer, audience: 'api', jwksUri: `${server.origin}/jwks` }], tokenLocation: ['headers', 'cookies'],
+    })
+    app.get('/both', async (request) => {
+      await request.verifyJwt({ type: 'ticket', locations: 'headers' })
+      return { msg: (await request.verifyJwt({ verifyType: false, locations: 'cookies' }))?.jwtPayload.type }
+    })
+    const foreign = async (claims: Record<string, unknown>): Promise<string> => {
+      return await new SignJWT({ iss: issuer, aud: 'api', sub: 'ada', type: 'ticket', ...claims }).setProtectedHeader({ alg: 'ES256' }).setExpirationTime('1h').sign(ecPair().privateKey)
+    }
+    for (const claims of [{ jti: 'theirs' }, {}, { jti: 't1' }]) {
+      const token = await foreign(claims)
+      for (let i = 0; i < 2; i++) t.same(await visit(app, '/any', token), [200, 'in as ticket'])
+      t.same(await visit(app, '/ticket', token), [422, 'Only ticket tokens are allowed'])
+    }
+    t.strictSame(consumed, [])
+    const own = await app.createToken('ticket', 'ada', { additionalClaims: { jti: 't1' } })
+    const both = await app.inject({ url: '/both', headers: bearer(own), cookies: { access_token_cookie: await foreign({ jti: 't1' }) } })
+    t.match(both.json(), { code: 'FST_JWT_EXT_REVOKED' }, 'one of theirs by the same id is asked after as in any other request')
+    t.strictSame(consumed, ['t1'])
   })
 
   t.test('a store without consumeToken is none', async (t) => {

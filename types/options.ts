@@ -43,8 +43,9 @@ export interface TrustedIssuer {
    * Where its key set is (RFC 7517 §5): https, or http on this host. Left out, it is discovered under the issuer (OpenID
    * Connect Discovery 1.0 §4, then RFC 8414 §3), on http only under one that is on http. It is fetched when the first
    * token comes, within 5 seconds and 500,000 bytes, with at most 3 redirects, none to another origin; again in the
-   * background every 10 minutes, and for an unknown `kid`, then not for 10 seconds if that brought nothing. While it
-   * cannot be fetched the last one serves; without one: 503. A set without any usable key takes effect as well: no token passes.
+   * background after 10 minutes, before it is used after 20, and for a key that is not in it, then not for 10 seconds if
+   * that brought nothing. While it cannot be fetched the last one serves; without one: 503. A set without any usable key
+   * takes effect as well: no token passes.
    */
   jwksUri?: string | undefined
   /** The algorithms that it may sign with. @default all of RS*, PS*, ES* and EdDSA that the key is fit for */

@@ -88,7 +88,8 @@ export interface StoredSession {
 
 /**
  * Token state that several requests, and several instances of an application, share. Each method is one atomic step by
- * the store's own clock; what throws or rejects counts as a store that failed. Nothing in it is a token or a secret.
+ * the store's own clock; what throws or rejects counts as a store that failed, and an answer of another kind as a mistake of
+ * the application. Nothing in it is a token or a secret.
  */
 export interface TokenStore {
   /** Whether the identity's tokens were revoked since this one was made, its session has ended, or it was revoked itself. */
@@ -113,9 +114,10 @@ export interface TokenStore {
   endSession (identity: string, sessionId: string): Awaitable<boolean>
   /**
    * Ends all sessions of an identity but one, and all its tokens without a session, by an epoch that is kept for well over
-   * a year, and for every announced token, as long as it lives. Gives the ids of what it ended.
+   * a year, and for every announced token, as long as it lives. Gives the ids of what it ended. What would be done after
+   * so many milliseconds must not be done, where the store can know: it would end logins that came after it was given up.
    */
-  endAll (identity: string, exceptSession: string | undefined): Awaitable<string[]>
+  endAll (identity: string, exceptSession: string | undefined, timeout?: number): Awaitable<string[]>
   /** The sessions of an identity that are alive, the newest first. */
   listSessions (identity: string): Awaitable<StoredSession[]>
 }

@@ -53,6 +53,8 @@ export function memoryStore (options: MemoryStoreOptions = {}): TokenStore {
   }
   const identities = new Map<string, Identity>()
   let entries = 0
+  // Before that there is nothing to forget, and no need to look at all of it.
+  let nextEnd = Infinity
   // When the last token is dead that was announced: one number for all, so that tokens that are made take no entries.
   let keepEpochsUntil = 0
 
@@ -65,12 +67,18 @@ export function memoryStore (options: MemoryStoreOptions = {}): TokenStore {
     return identity
   }
 
+  function isOver (end: number, now: number): boolean {
+    if (end > now) nextEnd = Math.min(nextEnd, end)
+    return end <= now
+  }
+
   function prune (now: number): void {
+    nextEnd = Infinity
     for (const [name, identity] of identities) {
       const { sessions, tokens } = identity
-      for (const [id, session] of sessions) if (session.keepUntil <= now && sessions.delete(id)) entries--
-      for (const [id, keepUntil] of tokens) if (keepUntil <= now && tokens.delete(id)) entries--
-      if (identity.epoch !== 0 && Math.max(identity.keepEpochUntil, keepEpochsUntil) <= now) {
+      for (const [id, session] of sessions) if (isOver(session.keepUntil, now) && sessions.delete(id)) entries--
+      for (const [id, keepUntil] of tokens) if (isOver(keepUntil, now) && tokens.delete(id)) entries--
+      if (identity.epoch !== 0 && isOver(Math.max(identity.keepEpochUntil, keepEpochsUntil), now)) {
         identity.epoch = 0
         entries--
       }
@@ -83,10 +91,11 @@ export function memoryStore (options: MemoryStoreOptions = {}): TokenStore {
   }
 
   // Before an identity is looked up: making room forgets those of which nothing is kept.
-  function takeEntry (now: number): void {
-    if (entries >= maxEntries) prune(now)
+  function takeEntry (now: number, keepFor: number): void {
+    if (entries >= maxEntries && nextEnd <= now) prune(now)
     if (entries >= maxEntries) throw new Error(`memoryStore is full: it keeps ${maxEntries} entries`)
     entries++
+    nextEnd = Math.min(nextEnd, now + keepFor)
   }
 
   function isTokenMarked (name: string, tokenId: string, now: number): boolean {
@@ -94,7 +103,7 @@ export function memoryStore (options: MemoryStoreOptions = {}): TokenStore {
   }
 
   function markToken (name: string, tokenId: string, keepFor: number, now: number): void {
-    if (identities.get(name)?.tokens.has(tokenId) !== true) takeEntry(now)
+    if (identities.get(name)?.tokens.has(tokenId) !== true) takeEntry(now, keepFor)
     identityOf(name).tokens.set(tokenId, now + keepFor)
   }
 
@@ -110,12 +119,12 @@ export function memoryStore (options: MemoryStoreOptions = {}): TokenStore {
   function endEvery (name: string, exceptSession: string | undefined, now: number): string[] {
     const ended: string[] = []
     for (const [id, session] of identities.get(name)?.sessions ?? []) {
-      if (id === exceptSession || !isAlive(session, now)) continue
+      if (id === exceptSession || session.keepUntil <= now || !isAlive(session, now)) continue
       session.ended = 'ended'
       ended.push(id)
     }
     // The epoch last: it needs room, and to end sessions needs none.
-    if ((identities.get(name)?.epoch ?? 0) === 0) takeEntry(now)
+    if ((identities.get(name)?.epoch ?? 0) === 0) takeEntry(now, KEEP_EPOCH_FOR)
     const identity = identityOf(name)
     identity.epoch = Math.max(identity.epoch + 1, now)
     identity.keepEpochUntil = now + KEEP_EPOCH_FOR
@@ -148,7 +157,7 @@ export function memoryStore (options: MemoryStoreOptions = {}): TokenStore {
 
     startSession ({ identity, sessionId, label, lifetime, keepFor }: NewSession) {
       const now = Date.now()
-      takeEntry(now)
+      takeEntry(now, keepFor)
       identityOf(identity).sessions.set(sessionId, {
         generation: 1, rotatedAt: now, startedAt: now, endsAt: now + lifetime, keepUntil: now + keepFor, ended: false, isReuseOpen: false, label,
       })

@@ -43,13 +43,38 @@ export interface Commands {
   memoryInfos (): Promise<string[]>
 }
 
+// A client keeps what it cannot send yet, some kilobytes a command, and nobody may be waiting for it any more.
+const MOST_WAITING = 10_000
+
 /** @throws {JwtUsageError} for what is no Redis client. */
 export function adaptClient (client: RedisClient): Commands {
   if (typeof client === 'object' && client !== null) {
-    if ('evalsha' in client && typeof client.evalsha === 'function') return adaptIoredis(client)
-    if ('evalSha' in client && typeof client.evalSha === 'function') return adaptNodeRedis(client)
+    if ('evalsha' in client && typeof client.evalsha === 'function') return bound(adaptIoredis(client))
+    if ('evalSha' in client && typeof client.evalSha === 'function') return bound(adaptNodeRedis(client))
   }
   throw new JwtUsageError("redisStore takes a client of 'ioredis' or of 'redis' (node-redis), or a cluster client of either")
+}
+
+// Lets only so many commands wait for their answers. More of them show a server that does not answer.
+function bound (commands: Commands): Commands {
+  let waiting = 0
+  async function send<T> (command: () => Promise<T>): Promise<T> {
+    if (waiting >= MOST_WAITING) throw new Error(`${MOST_WAITING} commands wait for the Redis server already`)
+    waiting++
+    try {
+      return await command()
+    } finally {
+      waiting--
+    }
+  }
+  return {
+    mget: (keys) => send(() => commands.mget(keys)),
+    set: (key, value, milliseconds) => send(() => commands.set(key, value, milliseconds)),
+    setNew: (key, value, milliseconds) => send(() => commands.setNew(key, value, milliseconds)),
+    run: (script, keys, args) => send(() => commands.run(script, keys, args)),
+    isReady: commands.isReady,
+    memoryInfos: () => send(commands.memoryInfos),
+  }
 }
 
 function adaptIoredis (client: IoredisClient): Commands {
@@ -57,10 +82,10 @@ function adaptIoredis (client: IoredisClient): Commands {
     mget: async (keys) => (await client.mget(keys)).map(asText),
     async set (key, value, milliseconds) { await client.set(key, value, 'PX', milliseconds) },
     setNew: async (key, value, milliseconds) => asText(await client.set(key, value, 'PX', milliseconds, 'NX')) === 'OK',
-    run: (script, keys, args) => runScript(
+    run: async (script, keys, args) => withoutBytes(await runScript(
       () => client.evalsha(script.sha, keys.length, ...keys, ...args.map(String)),
       () => client.eval(script.source, keys.length, ...keys, ...args.map(String))
-    ),
+    )),
     // A client that connects lazily does so with its first command.
     isReady: () => client.status === 'ready' || client.status === 'wait',
     memoryInfos: () => Promise.all((client.nodes?.('master') ?? [client]).map((node) => node.info('memory'))),
@@ -72,9 +97,9 @@ function adaptNodeRedis (client: NodeRedisClient): Commands {
     mget: async (keys) => (await client.mGet(keys)).map(asText),
     async set (key, value, milliseconds) { await client.set(key, value, { PX: milliseconds }) },
     setNew: async (key, value, milliseconds) => asText(await client.set(key, value, { PX: milliseconds, condition: 'NX' })) === 'OK',
-    run (script, keys, args) {
+    async run (script, keys, args) {
       const options = { keys, arguments: args.map(String) }
-      return runScript(() => client.evalSha(script.sha, options), () => client.eval(script.source, options))
+      return withoutBytes(await runScript(() => client.evalSha(script.sha, options), () => client.eval(script.source, options)))
     },
     // A cluster client has no such member; its nodes' own time limit is what bounds a command.
     isReady: () => client.isReady !== false,
@@ -88,6 +113,11 @@ function adaptNodeRedis (client: NodeRedisClient): Commands {
 // A client may be set to give bytes.
 function asText (value: unknown): string | null {
   return value === null || value === undefined ? null : String(value)
+}
+
+function withoutBytes (value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutBytes)
+  return value instanceof Uint8Array ? String(value) : value
 }
 
 // A server forgets its scripts when it restarts; the digest alone is sent until then.

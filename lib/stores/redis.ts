@@ -20,13 +20,19 @@ const HUNDRED_YEARS = 100 * 365 * DAY
 // More than the year for which no token is announced, by more than leeways and clocks may differ.
 const KEEP_EPOCH_FOR = 400 * DAY
 
+// As the scripts write it.
 interface SessionText {
   at: number
   st: number
+  u: number
   e: number
+  p: number
   x?: string
   l?: string
 }
+
+// Where a server does not say how it evicts, as one whose users may not ask.
+const ASK_AGAIN_AFTER = 60 * 1000
 
 /**
  * A store on Redis 6.2 or newer, or Valkey, that all instances of an application share. It uses the application's own
@@ -40,11 +46,13 @@ export function redisStore (client: RedisClient, options: RedisStoreOptions = {}
   const commands = adaptClient(client)
   const clock = createServerClock()
   let isPolicyKnown = false
+  let policyAskedAt = -Infinity
 
   // An evicted mark would bring a revoked token back to life.
   function warnOfEviction (): void {
-    if (isPolicyKnown) return
-    isPolicyKnown = true
+    const now = Date.now()
+    if (isPolicyKnown || Math.abs(now - policyAskedAt) < ASK_AGAIN_AFTER) return
+    policyAskedAt = now
     commands.memoryInfos().then((infos) => {
       // The nodes of a cluster are known when it has answered.
       isPolicyKnown = infos.length > 0
@@ -55,10 +63,7 @@ export function redisStore (client: RedisClient, options: RedisStoreOptions = {}
         `The Redis server may evict keys (maxmemory-policy ${policy}), and with them the marks that keep revoked tokens dead; set it to noeviction`,
         { code: 'FST_JWT_EXT_EVICTION' }
       )
-    }, () => {
-      // A server that does not say is asked again.
-      isPolicyKnown = false
-    })
+    }, () => {})
   }
 
   function assertConnected (): void {
@@ -66,7 +71,14 @@ export function redisStore (client: RedisClient, options: RedisStoreOptions = {}
   }
 
   function tagOf (identity: string): string {
-    return `${prefix}{${createHash('sha256').update(identity).digest('base64url').slice(0, 24)}}:`
+    // What is no text in UTF-8 must not share the digest of another such.
+    const bytes = Buffer.from(identity, /\p{Surrogate}/u.test(identity) ? 'utf16le' : 'utf8')
+    return `${prefix}{${createHash('sha256').update(bytes).digest('base64url').slice(0, 24)}}:`
+  }
+
+  function sessionKeys (identity: string, sessionId: string): string[] {
+    const tag = tagOf(identity)
+    return [`${tag}session:${sessionId}`, `${tag}sessions`, `${tag}epoch`]
   }
 
   // A command may wait in a stalled server, or for a connection, until long after its caller was told that it failed:
@@ -97,14 +109,16 @@ export function redisStore (client: RedisClient, options: RedisStoreOptions = {}
     async isRevoked ({ identity, sessionId, tokenId, epoch, issuedAt, keepEpoch }) {
       warnOfEviction()
       const tag = tagOf(identity)
-      const keys = [sessionId === undefined ? `${tag}epoch` : `${tag}session:${sessionId}`]
-      if (tokenId !== undefined) keys.push(`${tag}token:${tokenId}`)
-      const [state, mark] = sessionId === undefined && keepEpoch !== undefined
+      // One that is not there stands in for what a token does not have.
+      const keys = [`${tag}epoch`, `${tag}token:${tokenId ?? ''}`, `${tag}session:${sessionId ?? ''}`]
+      const [current, mark, state] = sessionId === undefined && keepEpoch !== undefined
         ? await runKeepEpoch(keys, keepEpoch)
         : await commands.mget(keys)
-      if (typeof mark === 'string') return true
-      if (sessionId === undefined) return Number(state ?? 0) > (epoch ?? issuedAt)
-      return typeof state !== 'string' || (JSON.parse(state) as SessionText).x !== undefined
+      if (tokenId !== undefined && typeof mark === 'string') return true
+      if (sessionId === undefined) return Number(current ?? 0) > (epoch ?? issuedAt)
+      if (typeof state !== 'string') return true
+      const { x, p } = JSON.parse(state) as SessionText
+      return x !== undefined || Number(current ?? 0) > p
     },
 
     async epochOf (identity, keepEpoch) {
@@ -126,41 +140,38 @@ export function redisStore (client: RedisClient, options: RedisStoreOptions = {}
 
     async startSession ({ identity, sessionId, label, lifetime, keepFor, timeout }) {
       warnOfEviction()
-      const tag = tagOf(identity)
-      await runInTime(START, [`${tag}session:${sessionId}`, `${tag}sessions`], [sessionId, lifetime, keepFor, label ?? ''], timeout)
+      await runInTime(START, sessionKeys(identity, sessionId), [sessionId, lifetime, keepFor, label ?? ''], timeout)
     },
 
     async rotate ({ identity, sessionId, generation, grace, keepFor, endAllOnReuse, timeout }): Promise<RotationResult> {
       // A client may know that it would wait in vain.
       assertConnected()
-      const tag = tagOf(identity)
-      const keys = [`${tag}session:${sessionId}`, `${tag}sessions`, `${tag}epoch`]
       const args = [sessionId, generation, grace, keepFor, endAllOnReuse ? '1' : '0', KEEP_EPOCH_FOR]
-      const [outcome, second, third] = await runInTime(ROTATE, keys, args, timeout)
+      const [outcome, second, third] = await runInTime(ROTATE, sessionKeys(identity, sessionId), args, timeout)
       if (outcome === 'refused') return { outcome }
       if (outcome === 'reuse') return { outcome, isFirst: Number(second) === 1, ended: (third as unknown[]).map(String) }
       return { outcome: outcome as 'rotated' | 'replayed' | 'adopted', generation: Number(second), remaining: Number(third) }
     },
 
     async endSession (identity, sessionId) {
-      const tag = tagOf(identity)
-      return Number(await commands.run(END, [`${tag}session:${sessionId}`, `${tag}sessions`], [sessionId])) === 1
+      return Number(await commands.run(END, sessionKeys(identity, sessionId), [sessionId])) === 1
     },
 
-    async endAll (identity, exceptSession) {
-      const tag = tagOf(identity)
-      return await commands.run(END_ALL, [`${tag}epoch`, `${tag}sessions`], [exceptSession ?? '', KEEP_EPOCH_FOR]) as string[]
+    async endAll (identity, exceptSession, timeout) {
+      const [spared, index, epoch] = sessionKeys(identity, exceptSession ?? '') as [string, string, string]
+      const keys = exceptSession === undefined ? [epoch, index] : [epoch, index, spared]
+      const [ended] = await runInTime(END_ALL, keys, [exceptSession ?? '', KEEP_EPOCH_FOR], timeout)
+      return (ended as unknown[]).map(String)
     },
 
     async listSessions (identity) {
-      const tag = tagOf(identity)
-      const found = await commands.run(LIST, [`${tag}sessions`], []) as string[]
-      const sessions: StoredSession[] = []
-      for (let i = 0; i < found.length; i += 2) {
-        const { at, st, e, l, x } = JSON.parse(found[i + 1]!) as SessionText
-        if (x === undefined) sessions.push({ sessionId: found[i]!, label: l, startedAt: st, refreshedAt: at, expiresAt: e })
-      }
-      return sessions.sort((a, b) => b.startedAt - a.startedAt)
+      const found = await commands.run(LIST, [`${tagOf(identity)}sessions`], []) as string[]
+      const sessions: (SessionText & { sessionId: string })[] = []
+      for (let i = 0; i < found.length; i += 2) sessions.push({ sessionId: found[i]!, ...JSON.parse(found[i + 1]!) as SessionText })
+      return sessions
+        .filter(({ x }) => x === undefined)
+        .sort((a, b) => b.st - a.st || b.u - a.u)
+        .map(({ sessionId, at, st, e, l }): StoredSession => ({ sessionId, label: l, startedAt: st, refreshedAt: at, expiresAt: e }))
     },
   }
 }

@@ -1,5 +1,6 @@
 // Too much of something: characters, commas, cookies, bytes, time.
 import t from 'tap'
+import type { JwtRule } from '../../index.js'
 import { bearer, buildApp, SECRET } from '../support/app.js'
 import { forge } from '../support/forge.js'
 import { head, listen, open, sendRaw } from '../support/raw-http.js'
@@ -108,6 +109,22 @@ t.test('many parameters in an address, and many members in a body, are read once
     t.ok([401, 422].includes(statusCode), String(statusCode))
   }
   t.equal((await app.inject({ url: '/', headers: bearer(token) })).statusCode, 200)
+})
+
+t.test('a name of a megabyte that a client has put into a rule is compared with no other, and hardly repeated', async (t) => {
+  const app = await buildApp(t, { secretKey: SECRET, tokenTypes: Object.fromEntries(Array.from({ length: 50 }, (_, i) => [`type-of-some-length-${i}`, { expires: 60 }])) }, { bodyLimit: 2_000_000 })
+  app.post<{ Body: JwtRule }>('/', async (request) => await request.verifyJwt(request.body))
+  for (const [rule, beginning] of [
+    [{ type: 'x'.repeat(1_000_000) }, `Unknown token type '${'x'.repeat(64)}…'; there are: type-of-some-length-0, `],
+    [{ [`optional${'x'.repeat(1_000_000)}`]: true }, `Unknown option 'optional${'x'.repeat(56)}…' of a guard; it takes: optional, `],
+  ] as const) {
+    const started = performance.now()
+    const response = await app.inject({ method: 'POST', url: '/', payload: rule })
+    t.ok(performance.now() - started < PATIENCE, `${Math.round(performance.now() - started)} ms`)
+    t.equal(response.statusCode, 500, 'the mistake is the application\'s')
+    t.ok(response.json<{ message: string }>().message.startsWith(beginning))
+    t.ok(response.body.length < 3000)
+  }
 })
 
 t.test('many tokens that are all bad take no memory with them', async (t) => {

@@ -509,10 +509,157 @@ t.test('when keys are fetched', async (t) => {
     server.handle = undefined
     server.set = { keys: [publicJwk(ecPair('P-256', '2'), { kid: '2' })] }
     moveClock(t, -3600)
-    t.equal(await status(app, tokens[4]!), 200)
-    await server.settle(6)
+    t.strictSame([await status(app, tokens[4]!), await status(app, tokens[0]!)], [422, 422], 'what it withdrew meanwhile is gone')
     t.equal(server.asked.length, 6, 'nor does it matter that the last fetch failed')
-    t.strictSame([await status(app, tokens[0]!), await status(app, unknown)], [422, 200], 'what it withdrew meanwhile is gone')
+    t.equal(await status(app, unknown), 200)
+  })
+
+  t.test('a key that is withdrawn is not believed for as long as a clock was ahead', async (t) => {
+    stopClock(t, Math.floor(Date.now() / 1000))
+    const server = await serveKeys(t, [publicJwk(ecPair(), { kid: '1' })])
+    const app = await guardedApp(t, { issuers: [trust(server)] })
+    const token = await issue(ecPair(), { exp: undefined })
+    moveClock(t, 86_400)
+    const payload = await app.decodeToken(token)
+    moveClock(t, -86_400)
+    t.equal(await app.decodeToken(token), payload, 'the key is asked for again, and is still there')
+    t.equal(server.asked.length, 2)
+    t.equal(await app.decodeToken(token), payload)
+    t.equal(server.asked.length, 2)
+    moveClock(t, 86_400)
+    t.equal(await app.decodeToken(token), payload)
+    t.equal(server.asked.length, 3)
+    server.set = { keys: [publicJwk(ecPair('P-256', '2'), { kid: '2' })] }
+    moveClock(t, -86_400)
+    t.match(await get(app, token), { status: 422, body: NO_KEY })
+  })
+
+  t.test('a key that joins a set while it is fetched is found by one fetch more, however many wait', async (t) => {
+    const server = await serveKeys(t)
+    const [first, second] = [publicJwk(ecPair(), { kid: '1' }), publicJwk(ecPair('P-256', '2'), { kid: '2' })]
+    const app = await guardedApp(t, { issuers: [trust(server)] })
+    const held: ServerResponse[] = []
+    server.handle = (_request, response) => { held.push(response) }
+    const early = get(app, await issue(ecPair()))
+    await server.settle(1)
+    const tokens = await Promise.all(Array.from({ length: 100 }, () => issue(ecPair('P-256', '2'), {}, { kid: '2' })))
+    const late = tokens.map((token) => get(app, token))
+    await server.settle(1)
+    server.set = { keys: [first, second] }
+    server.handle = undefined
+    sendJson(held[0]!, { keys: [first] })
+    t.equal((await early).status, 200)
+    t.strictSame([...new Set((await Promise.all(late)).map(({ status }) => status))], [200])
+    t.equal(server.asked.length, 2)
+    server.set = { keys: [first, second, publicJwk(ecPair('P-256', '3'), { kid: '3' })] }
+    t.equal(await status(app, await issue(ecPair('P-256', '3'), {}, { kid: '3' })), 200, 'no cool-down has begun')
+  })
+
+  t.test('a thousand requests with an unknown kid, while keys are fetched, make one fetch more and a cool-down', async (t) => {
+    stopClock(t, Math.floor(Date.now() / 1000))
+    const server = await serveKeys(t, [publicJwk(ecPair(), { kid: '1' })])
+    const app = await guardedApp(t, { issuers: [trust(server)] })
+    const tokens = await Promise.all(Array.from({ length: 1000 }, (_, index) => issue(ecPair('P-256', 'thief'), {}, { kid: `unknown-${index}` })))
+    const [good, ...storm] = await Promise.all([await issue(ecPair()), ...tokens].map((token) => status(app, token)))
+    t.equal(good, 200)
+    t.strictSame([...new Set(storm)], [422])
+    t.equal(server.asked.length, 2)
+    t.equal(await status(app, tokens[0]!), 422)
+    t.equal(server.asked.length, 2)
+  })
+
+  t.test('a token that waits in vain for the fetch of another that was in vain asks no more', async (t) => {
+    const server = await serveKeys(t, [publicJwk(ecPair(), { kid: '1' })])
+    const app = await guardedApp(t, { issuers: [trust(server)] })
+    server.handle = (_request, response) => { response.writeHead(500).end() }
+    t.strictSame(await Promise.all(Array.from({ length: 10 }, async () => await status(app, await issue(ecPair())))), Array(10).fill(503))
+    t.equal(server.asked.length, 1)
+  })
+
+  t.test('a set of twenty minutes is fetched anew before it is used: what was withdrawn while nobody came is not believed', async (t) => {
+    const [stays, goes] = [ecPair('P-256', 'stays'), ecPair('P-256', 'goes')]
+    for (const [age, expected] of [[1199, 200], [1200, 422], [86_400, 422]] as const) {
+      await t.test(`${age} seconds`, async (t) => {
+        stopClock(t, Math.floor(Date.now() / 1000))
+        const server = await serveKeys(t, [publicJwk(stays, { kid: 'stays' }), publicJwk(goes, { kid: 'goes' })])
+        const app = await guardedApp(t, { issuers: [trust(server)] })
+        const issueFor = (key: Pair, kid: string): Promise<string> => issue(key, { exp: undefined }, { kid })
+        const [kept, lost, unseen] = [await issueFor(stays, 'stays'), await issueFor(goes, 'goes'), await issueFor(goes, 'goes')]
+        const payload = await app.decodeToken(kept)
+        t.equal(await status(app, lost), 200)
+        server.set = { keys: [publicJwk(stays, { kid: 'stays' })] }
+        moveClock(t, age)
+        const burst = await Promise.all([kept, lost, unseen, kept, lost].map((token) => status(app, token)))
+        t.strictSame(burst, [200, expected, expected, 200, expected])
+        t.equal(await app.decodeToken(kept), payload, 'a key that stays need not verify again')
+        await server.settle(2)
+        t.equal(server.asked.length, expected === 200 ? 2 : 3, 'and a key that is gone was asked for once')
+      })
+    }
+  })
+
+  t.test('a set of twenty minutes that cannot be fetched anew serves, and only the first waits for that', async (t) => {
+    stopClock(t, Math.floor(Date.now() / 1000))
+    const server = await serveKeys(t, [publicJwk(ecPair(), { kid: '1' }), publicJwk(ecPair('P-256', '2'), { kid: '2' })])
+    const app = await guardedApp(t, { issuers: [trust(server)] })
+    const [token, other] = [await issue(ecPair(), { exp: undefined }), await issue(ecPair('P-256', '2'), { exp: undefined }, { kid: '2' })]
+    t.equal(await status(app, token), 200)
+    server.handle = (_request, response) => { response.writeHead(500).end() }
+    moveClock(t, 1200)
+    t.equal(await status(app, token), 200)
+    t.equal(server.asked.length, 2, 'it was asked before')
+    const held: ServerResponse[] = []
+    server.handle = (_request, response) => { held.push(response) }
+    moveClock(t, 10)
+    t.strictSame([await status(app, token), await status(app, other)], [200, 200], 'while the issuer does not answer, nobody waits')
+    await server.settle(3)
+    t.notOk(held[0]!.destroyed, 'not even until the fetch is given up')
+    held[0]!.writeHead(500).end()
+    await server.settle(3)
+    server.handle = undefined
+    server.set = { keys: [publicJwk(ecPair(), { kid: '1' })] }
+    moveClock(t, 600)
+    t.strictSame([await status(app, other), await status(app, token)], [422, 200], 'after a pause it is asked again before')
+    t.equal(server.asked.length, 4)
+  })
+
+  t.test('where a token or a key has no name, a signature that no key fits is asked for like an unknown name', async (t) => {
+    const [old, next, stranger] = [ecPair('P-256', 'old'), ecPair('P-256', 'next'), ecPair('P-256', 'stranger')]
+    const ways: [way: string, key: object, header: object][] = [
+      ['neither', {}, { kid: undefined }], ['the key', { kid: 'x' }, { kid: undefined }], ['the token', {}, { kid: 'x' }]
+    ]
+    for (const [named, members, header] of ways) {
+      await t.test(`with a name: ${named}`, async (t) => {
+        stopClock(t, Math.floor(Date.now() / 1000))
+        const server = await serveKeys(t, [publicJwk(old, { ...members })])
+        const app = await guardedApp(t, { issuers: [trust(server)] })
+        const issueBy = (key: Pair): Promise<string> => issue(key, {}, { ...header })
+        t.equal(await status(app, await issueBy(old)), 200)
+        server.set = { keys: [publicJwk(next, { ...members })] }
+        const tokens = await Promise.all(Array.from({ length: 100 }, () => issueBy(next)))
+        t.strictSame([...new Set(await Promise.all(tokens.map((token) => status(app, token))))], [200], 'a key that came meanwhile is found')
+        t.equal(server.asked.length, 2)
+        const refused = { status: 422, body: { msg: 'Signature verification failed' } }
+        const forged = await Promise.all(Array.from({ length: 100 }, () => issueBy(stranger)))
+        for (const answer of await Promise.all(forged.map((token) => get(app, token)))) t.match(answer, refused)
+        t.equal(server.asked.length, 3)
+        t.match(await get(app, forged[0]!), refused)
+        t.equal(server.asked.length, 3, 'and not within the cool-down')
+        moveClock(t, 10)
+        server.handle = (_request, response) => { response.writeHead(500).end() }
+        t.match(await get(app, forged[0]!), refused)
+        t.equal(server.asked.length, 4)
+        t.equal(await status(app, tokens[0]!), 200)
+      })
+    }
+  })
+
+  t.test('a token that names its key is judged by that one, and nobody is asked', async (t) => {
+    const server = await serveKeys(t, [publicJwk(ecPair(), { kid: '1' }), publicJwk(ecPair('P-256', 'unnamed'))])
+    const app = await guardedApp(t, { issuers: [trust(server)] })
+    t.equal(await status(app, await issue(ecPair())), 200)
+    t.match(await get(app, await issue(ecPair('P-256', 'stranger'))), { status: 422, body: { msg: 'Signature verification failed' } })
+    t.equal(server.asked.length, 1)
   })
 
   t.test('keys that are withdrawn all at once verify no more, whatever stands in their place', async (t) => {

@@ -40,6 +40,7 @@ async function post (app: FastifyInstance, payload: string, type = 'application/
   return await send(app, { method: 'POST', payload, headers: { 'content-type': type } })
 }
 
+const QUERY = { method: 'QUERY' as NonNullable<InjectOptions['method']> }
 const NO_QUERY = { status: 401, body: { msg: "Missing 'jwt' query parameter" } }
 const NO_KEY = { status: 401, body: { msg: 'Missing "access_token" key in json data.' } }
 const NO_JSON = { status: 401, body: { msg: 'Invalid content-type. Must be application/json.' } }
@@ -293,6 +294,31 @@ t.test('the body of a GET is not read, and holds no token', async (t) => {
     sent.end(JSON.stringify({ access_token: token }))
   })
   t.equal(status, 401)
+})
+
+t.test('the body of a QUERY carries the token, which is a safe method with a body', async (t) => {
+  const app = await buildApp(t, { secretKey: SECRET, tokenLocation: 'json' })
+  app.query('/', { preHandler: app.jwtRequired() }, async (request) => ({ who: request.jwtIdentity, where: request.jwtLocation }))
+  const token = await app.createAccessToken('ada')
+  const ask = async (access_token: unknown): Promise<Answer> => await send(app, { ...QUERY, payload: { access_token } })
+  t.same(await ask(token), { status: 200, body: { who: 'ada', where: 'json' } })
+  t.same(await ask('x.y.z'), { status: 422, body: { msg: 'Malformed token' } })
+  t.same(await ask(undefined), NO_KEY)
+})
+
+t.test('a QUERY whose body is not parsed yet is no anonymous one', async (t) => {
+  const app = await buildApp(t, { secretKey: SECRET, tokenLocation: ['headers', 'json'] })
+  await app.register(async (scope) => {
+    scope.addHook('onRequest', scope.jwtRequired({ optional: true }))
+    scope.query('/', async (request) => ({ who: request.jwtIdentity, where: request.jwtLocation }))
+  })
+  const token = await app.createAccessToken('ada')
+  const message = 'This guard reads the body, which is not parsed yet here: use it as a preValidation or preHandler hook'
+  for (const access_token of ['x.y.z', token]) {
+    const { status, body } = await send(app, { ...QUERY, payload: { access_token } })
+    t.match({ status, ...body as object }, { status: 500, code: 'FST_JWT_EXT_USAGE', message })
+    t.same(await send(app, { ...QUERY, payload: { access_token }, headers: bearer(token) }), { status: 200, body: { who: 'ada', where: 'headers' } })
+  }
 })
 
 t.test('a method of the application that Fastify reads no body of is no fault of the server', async (t) => {

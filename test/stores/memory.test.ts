@@ -112,6 +112,20 @@ t.test('what nobody will ask for any more makes room', async (t) => {
   for (const id of ['lasting', 's3', 's4', 's5']) t.equal(isSessionRevoked(store, 'ada', id), false)
 })
 
+t.test('what comes after others have made room makes room as soon as it is over', async (t) => {
+  const store = memoryStore({ maxEntries: 2 })
+  startSession(store, 'ada', 'lasting')
+  startSession(store, 'ada', 'brief', 1000)
+  moveClock(t, 2)
+  store.revokeToken('ada', 'brief too', 1000)
+  t.throws(() => startSession(store, 'ada', 's1'), /full/)
+  moveClock(t, 2)
+  startSession(store, 'ada', 's1', 1000)
+  moveClock(t, 2)
+  store.endAll('bob', undefined)
+  t.equal(isSessionRevoked(store, 'ada', 'lasting'), false)
+})
+
 t.test('an ended session keeps its place until its last token is dead', async (t) => {
   const store = memoryStore({ maxEntries: 1 })
   startSession(store, 'ada', 's1', 1000)
