@@ -1,9 +1,9 @@
-import { once } from 'node:events'
 import type { FastifyInstance, RouteShorthandOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import { assertGuardsFit } from '../lib/route-guards.js'
 import type { JwtExtendedOptions } from '../index.js'
 import { bearer, buildApp, SECRET } from './support/app.js'
+import { collectWarnings } from './support/warnings.js'
 
 const HOOKS = ['onRequest', 'preParsing', 'preValidation', 'preHandler'] as const
 
@@ -286,23 +286,8 @@ t.test('a preHandler guard of the 404 handler judges whom a route sends there as
   t.strictSame(await statuses(app, '/gone'), [404, 401, 422])
 })
 
-/** The warnings about open routes until the test ends. They are told on a later tick. */
-function collectWarnings (t: Test): () => Promise<string[]> {
-  const messages: string[] = []
-  const listen = (warning: Error & { code?: string }): void => { if (warning.code === 'FST_JWT_EXT_OPEN_OPTIONS') messages.push(warning.message) }
-  process.on('warning', listen)
-  t.teardown(() => process.off('warning', listen))
-  return async () => {
-    const told = once(process, 'warning')
-    process.emitWarning('that is all')
-    await told
-    await new Promise(setImmediate)
-    return messages.splice(0)
-  }
-}
-
 t.test('a guarded route that takes OPTIONS besides other methods is warned of, once, whoever guards it', async (t) => {
-  const warnings = collectWarnings(t)
+  const warnings = collectWarnings(t, 'FST_JWT_EXT_OPEN_OPTIONS')
   const app = await buildApp(t)
   const handler = async (): Promise<string> => 'in'
   app.all('/all', { onRequest: app.jwtRequired() }, handler)

@@ -1,9 +1,9 @@
-import { once } from 'node:events'
 import t, { type Test } from 'tap'
 import type { JwtAlgorithm, JwtExtendedOptions } from '../index.js'
 import { bearer, buildApp, registrationError, SECRET } from './support/app.js'
 import { forge } from './support/forge.js'
 import { ecPair, edPair, pem, rsaPair } from './support/keys.js'
+import { collectWarnings } from './support/warnings.js'
 
 /** Sets NODE_ENV until the test ends. */
 function setNodeEnv (t: Test, value: string): void {
@@ -13,23 +13,6 @@ function setNodeEnv (t: Test, value: string): void {
     if (before === undefined) delete process.env['NODE_ENV']
     else process.env['NODE_ENV'] = before
   })
-}
-
-/** Collects the process warnings of one code until the test ends. They are told on a later tick. */
-function collectWarnings (t: Test, code = 'FST_JWT_EXT_WEAK_KEY'): () => Promise<string[]> {
-  const messages: string[] = []
-  const listen = (warning: Error & { code?: string }): void => {
-    if (warning.code === code) messages.push(warning.message)
-  }
-  process.on('warning', listen)
-  t.teardown(() => process.off('warning', listen))
-  return async () => {
-    const told = once(process, 'warning')
-    process.emitWarning('that is all')
-    await told
-    await new Promise(setImmediate)
-    return messages.splice(0)
-  }
 }
 
 async function refusal (t: Test, options: unknown): Promise<string> {
@@ -241,7 +224,7 @@ t.test('that no key verifies the algorithm itself is refused', async (t) => {
 })
 
 t.test('a secret shorter than its hash makes a process warning', async (t) => {
-  const warnings = collectWarnings(t)
+  const warnings = collectWarnings(t, 'FST_JWT_EXT_WEAK_KEY')
   const rows: [algorithm: JwtAlgorithm, length: number, warned: boolean][] = [
     ['HS256', 1, true], ['HS256', 31, true], ['HS256', 32, false],
     ['HS384', 47, true], ['HS384', 48, false],
@@ -260,7 +243,7 @@ t.test('a secret shorter than its hash makes a process warning', async (t) => {
 })
 
 t.test('the longest hash that is accepted decides, and each weak secret of a list is named', async (t) => {
-  const warnings = collectWarnings(t)
+  const warnings = collectWarnings(t, 'FST_JWT_EXT_WEAK_KEY')
   await buildApp(t, { secretKey: 's'.repeat(40), decodeAlgorithms: ['HS512'] })
   t.match(await warnings(), [/40 bytes; RFC 7518 §3.2 asks for 64 or more/])
   await buildApp(t, { secretKey: [SECRET, 'short', 's'.repeat(31)] })
@@ -270,7 +253,7 @@ t.test('the longest hash that is accepted decides, and each weak secret of a lis
 })
 
 t.test('the warning does not give the secret away', async (t) => {
-  const warnings = collectWarnings(t)
+  const warnings = collectWarnings(t, 'FST_JWT_EXT_WEAK_KEY')
   await buildApp(t, { secretKey: 'hunter2' })
   const [message] = await warnings()
   t.ok(message)
@@ -279,7 +262,7 @@ t.test('the warning does not give the secret away', async (t) => {
 
 t.test('in production a weak secret is an error', async (t) => {
   setNodeEnv(t, 'production')
-  const warnings = collectWarnings(t)
+  const warnings = collectWarnings(t, 'FST_JWT_EXT_WEAK_KEY')
   t.match(await refusal(t, { secretKey: 's'.repeat(31) }), /^secretKey has 31 bytes.*\(or set allowWeakKeys: true\)$/)
   t.match(await refusal(t, { secretKey: ['s'.repeat(32), 's'] }), 'secretKey has 1 bytes')
   t.strictSame(await warnings(), [])
@@ -289,7 +272,7 @@ t.test('in production a weak secret is an error', async (t) => {
 
 t.test('in production allowWeakKeys turns the error into the warning', async (t) => {
   setNodeEnv(t, 'production')
-  const warnings = collectWarnings(t)
+  const warnings = collectWarnings(t, 'FST_JWT_EXT_WEAK_KEY')
   const app = await buildApp(t, { secretKey: 'short', allowWeakKeys: true })
   t.match(await warnings(), [/secretKey has 5 bytes/])
   t.equal((await app.decodeToken(await app.createAccessToken('ada'))).sub, 'ada')
@@ -472,7 +455,7 @@ t.test('a key that a loader should not have given is the application\'s fault: 5
 })
 
 t.test('loaders\' secrets are measured like configured ones', async (t) => {
-  const warnings = collectWarnings(t)
+  const warnings = collectWarnings(t, 'FST_JWT_EXT_WEAK_KEY')
   const options: JwtExtendedOptions = { encodeKeyLoader: () => 'a short secret', decodeKeyLoader: () => 'a short secret' }
   const app = await buildApp(t, options)
   const token = await app.createAccessToken('ada')
