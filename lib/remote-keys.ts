@@ -54,18 +54,33 @@ async function fetchJson (url: URL, signal: AbortSignal, hopsLeft = MOST_HOPS): 
     await response.body?.cancel()
     const target = readRedirect(response, url)
     if (target !== undefined && hopsLeft > 0) return await fetchJson(target, signal, hopsLeft - 1)
-    throw new Error(`${url.href} answered ${response.status}`)
+    throw new Error(`${nameOf(url)} answered ${response.status}`)
   }
   const parts: Uint8Array[] = []
   let length = 0
   for await (const part of response.body as AsyncIterable<Uint8Array>) {
     length += part.length
-    if (length > MOST_BYTES) throw new Error(`${url.href} answered more than ${MOST_BYTES} bytes`)
+    if (length > MOST_BYTES) throw new Error(`${nameOf(url)} answered more than ${MOST_BYTES} bytes`)
     parts.push(part)
   }
-  const value: unknown = JSON.parse(Buffer.concat(parts).toString('utf8'))
-  if (!isRecord(value)) throw new Error(`${url.href} answered no JSON object`)
+  return parse(Buffer.concat(parts).toString('utf8'), url)
+}
+
+function parse (text: string, url: URL): Record<string, unknown> {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    // Not in the words of the parser, which quote the text: what others write there is not for a log.
+    throw new Error(`${nameOf(url)} answered no JSON`)
+  }
+  if (!isRecord(value)) throw new Error(`${nameOf(url)} answered no JSON object`)
   return value
+}
+
+// Without its query: some key servers take a secret there.
+function nameOf ({ origin, pathname }: URL): string {
+  return origin + pathname
 }
 
 // Another origin was not configured: what leads there may be an open redirect, or aim at a host inside.

@@ -1,38 +1,15 @@
-import { createHash, createPublicKey, createSecretKey, generateKeyPairSync, randomBytes, sign, type KeyObject } from 'node:crypto'
+import { createHash, createPublicKey, createSecretKey, generateKeyPairSync, randomBytes, type KeyObject } from 'node:crypto'
 import { calculateJwkThumbprint } from 'jose'
 import t, { type Test } from 'tap'
 import type { JwtAlgorithm, JwtExtendedOptions } from '../index.js'
 import { hashLength, isHmac, nameKey, readPrivateKey, readPublicKey, readSecret } from '../lib/keys.js'
 import { looksLikeKey } from '../lib/written-keys.js'
 import { buildApp, registrationError, SECRET } from './support/app.js'
-import { ASYMMETRIC, ecPair, edPair, pairFor, pem, rsaPair, type Pair } from './support/keys.js'
+import { ASYMMETRIC, certificateDer, der, ecPair, edPair, pairFor, pem, rsaPair, SEQUENCE, type Pair } from './support/keys.js'
 
 const KINDS: [name: string, algorithm: JwtAlgorithm, pair: Pair][] = [
   ['RSA', 'RS256', rsaPair()], ['P-256', 'ES256', ecPair()], ['P-384', 'ES384', ecPair('P-384')], ['P-521', 'ES512', ecPair('P-521')], ['Ed25519', 'EdDSA', edPair()]
 ]
-
-// --- A certificate, written by hand: DER is tag, length, content. ---
-
-function der (tag: number, ...contents: Buffer[]): Buffer {
-  const content = Buffer.concat(contents)
-  const length = content.length < 0x80
-    ? [content.length]
-    : content.length < 0x100 ? [0x81, content.length] : [0x82, content.length >> 8, content.length & 0xff]
-  return Buffer.concat([Buffer.from([tag, ...length]), content])
-}
-
-const SEQUENCE = 0x30
-
-/** An X.509 certificate (RFC 5280 §4.1), signed by its own key. */
-function certificateDer ({ privateKey, publicKey }: Pair, spki: Buffer = publicKey.export({ format: 'der', type: 'spki' })): Buffer {
-  const isRsa = privateKey.asymmetricKeyType === 'rsa'
-  const oid = isRsa ? '06092a864886f70d01010b' : '06082a8648ce3d040302'
-  const algorithm = der(SEQUENCE, Buffer.from(oid, 'hex'), ...(isRsa ? [der(0x05)] : []))
-  const name = der(SEQUENCE, der(0x31, der(SEQUENCE, Buffer.from('0603550403', 'hex'), der(0x0c, Buffer.from('tests')))))
-  const validity = der(SEQUENCE, der(0x17, Buffer.from('250101000000Z')), der(0x17, Buffer.from('350101000000Z')))
-  const body = der(SEQUENCE, der(0x02, Buffer.from([1])), algorithm, name, validity, name, spki)
-  return der(SEQUENCE, body, algorithm, der(0x03, Buffer.from([0]), sign('sha256', body, privateKey)))
-}
 
 function certificate (pair: Pair): string {
   const lines = certificateDer(pair).toString('base64').match(/.{1,64}/g)!

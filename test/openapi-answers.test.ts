@@ -43,6 +43,22 @@ t.test('the statuses are those of the profile, with the reasons that the rule an
   })
 })
 
+t.test('a CSRF value is told of only where one is asked for', async (t) => {
+  const asks = async (options: JwtExtendedOptions, rule: JwtRule = {}, method: 'GET' | 'POST' = 'POST'): Promise<boolean> => {
+    return JSON.stringify(describe(await answersOf(t, options, rule, method))).includes('CSRF')
+  }
+  for (const errorProfile of ['flask', 'rfc6750'] as const) {
+    t.equal(await asks({ errorProfile, tokenLocation: ['headers', 'cookies'] }), true)
+    t.equal(await asks({ errorProfile }), false, 'headers only')
+    t.equal(await asks({ errorProfile, tokenLocation: ['headers', 'query_string', 'json'] }), false, 'no cookies')
+    t.equal(await asks({ errorProfile, tokenLocation: ['headers', 'cookies'] }, { locations: 'headers' }), false, 'a rule without cookies')
+    t.equal(await asks({ errorProfile }, { locations: 'cookies' }), true, 'a rule with cookies')
+    t.equal(await asks({ errorProfile, tokenLocation: 'cookies' }, {}, 'GET'), false, 'a method that needs none')
+    t.equal(await asks({ errorProfile, tokenLocation: 'cookies', csrfMethods: ['GET'] }, {}, 'GET'), true, 'a method that the application adds')
+    t.equal(await asks({ errorProfile, tokenLocation: 'cookies', cookieCsrfProtect: false }), false, 'no protection')
+  }
+})
+
 t.test('a challenge is told of where there is one', async (t) => {
   const challenged = (answers: Answers): string[] => Object.keys(answers).filter((status) => answers[status]!.headers !== undefined)
   t.strictSame(challenged(await answersOf(t, { tokenVerificationLoader: () => true })), ['401'])

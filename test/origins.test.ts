@@ -58,8 +58,9 @@ t.test('an upgrade with a cookie comes from an allowed page or is refused', asyn
       ['/named', 'https://a.example', true], ['/named', 'https://b.example', true], ['/named', 'https://c.example', false], ['/named', 'http://a.example', false],
       ['/named', 'https://a.example:8443', false], ['/named', 'https://a.example.evil.example', false], ['/named', 'null', false], ['/named', '', false], ['/named', undefined, false],
       ['/named', 'https://a.example, https://b.example', false], ['/named', `https://${host}`, false],
+      ['/named', 'HTTPS://A.EXAMPLE', false], ['/named', 'https://A.example', false], ['/named', 'HTTPS://a.example', false], ['/named', 'https://a.example/', false], ['/named', 'https://a.example:443', false], ['/named', 'https://\uff41.example', false],
       ['/same', `https://${host}`, true], ['/same', `http://${host}`, true], ['/same', 'https://api.example', false], ['/same', `https://${host}.evil.example`, false],
-      ['/same', 'https://evil.example', false], ['/same', host, false], ['/same', `ftp://${host}`, false], ['/same', 'null', false], ['/same', '', false], ['/same', undefined, false],
+      ['/same', `HTTPS://${host.toUpperCase()}`, false], ['/same', `https://${host.toUpperCase()}`, false], ['/same', `HTTPS://${host}`, false], ['/same', `https://${host}/`, false], ['/same', 'https://evil.example', false], ['/same', host, false], ['/same', `ftp://${host}`, false], ['/same', 'null', false], ['/same', '', false], ['/same', undefined, false],
       ['/optional', 'https://evil.example', false], ['/optional', undefined, false], ['/optional', `https://${host}`, true],
     ]
     for (const upgrade of ['websocket', 'WebSocket', 'h2c, websocket']) {

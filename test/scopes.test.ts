@@ -45,7 +45,11 @@ t.test('scopes are needed all of them, whether the claim is a text or a list', a
 
 t.test('one scope may be given as it is, and is found as a whole word only, wherever it stands', async (t) => {
   const good = [{ scope: 'read' }, { scope: 'reader read' }, { scope: 'read reader' }, { scope: 'a:read read b' }, { scope: 'readread read' }]
-  const bad = [{ scope: 'reader' }, { scope: 'a:read' }, { scope: 'readread' }, { scope: 'a.read.b read:x' }]
+  const bad = [
+    { scope: 'reader' }, { scope: 'a:read' }, { scope: 'readread' }, { scope: 'a.read.b read:x' },
+    // Only a space stands between scopes (RFC 6749 §3.3).
+    ...['\t', '\n', '\r\n', '\v', '\f', '\0', ',', ';', '+', '\u00a0', '\u2003', '\u3000', '\ufeff'].flatMap((sign) => [{ scope: `read${sign}` }, { scope: `${sign}read` }, { scope: `write${sign}read` }, { scope: `read${sign}write` }, { scope: `a ${sign}read b` }, { scope: `a read${sign} b` }]),
+  ]
   for (const scopes of ['read', ['read'], ['read', 'read']]) t.same(await passing(t, { scopes }, [...good, ...bad]), good)
 })
 

@@ -63,7 +63,7 @@ t.test('a token whose claim is no text lets nothing through', async (t) => {
   }
 })
 
-t.test('for values of one length the verdict is that of timingSafeEqual, and of nothing before it', async (t) => {
+t.test('for values of one length the verdict is that of timingSafeEqual, and of nothing before it, in guards and in decodeToken', async (t) => {
   const own = crypto.timingSafeEqual
   const compared: string[][] = []
   let answer = true
@@ -83,4 +83,17 @@ t.test('for values of one length the verdict is that of timingSafeEqual, and of 
   t.equal(isSameCsrfValue('same', 'same'), false, 'it says no')
   t.equal(isSameCsrfValue('same', 'samezzz'), false)
   t.strictSame(compared, [['aaaa', 'zzzz'], ['same', 'same']], 'values of two lengths are not compared')
+
+  const ask = await asker(t)
+  const app = await buildApp(t)
+  const token = forge({ sub: 'ada', csrf: VALUE })
+  const decode = async (csrfValue: string) => await app.decodeToken(token, { csrfValue }).then(() => 'in', ({ message }: Error) => `401 ${message}`)
+  const other = VALUE.replaceAll(/\w/g, 'x')
+  // fast-jwt took its own for the signatures when it was loaded.
+  for (const [given, verdict, expected] of [[other, true, 'in'], [VALUE, false, WRONG], [`${VALUE}0`, true, WRONG]] as const) {
+    compared.length = 0
+    answer = verdict
+    t.strictSame([await ask(given), await ask(`csrf_token=${given}`, 'form'), await decode(given)], [expected, expected, expected])
+    t.strictSame(compared, given.length === VALUE.length ? Array(3).fill([VALUE, given]) : [])
+  }
 })

@@ -74,6 +74,7 @@ t.test('a WebSocket is opened with a good token and refused without one, in ever
     t.match(await open(`${url}${hook}?jwt=x`), /^422 - \{"msg":/)
     t.equal(await open(url + hook, { cookie, origin: 'https://evil.example' }), NO_ORIGIN)
     t.equal(await open(url + hook, { cookie }), NO_ORIGIN)
+    for (const origin of [PAGE.toUpperCase(), PAGE.replace('https', 'HTTPS'), `${PAGE}/`, `${PAGE}:443`]) t.equal(await open(url + hook, { cookie, origin }), NO_ORIGIN, `${origin} is not made into what a browser would write`)
     t.strictSame(opened, [], 'no handler ran')
     t.equal(await open(url + hook, { authorization: `Bearer ${token}` }), 'ada by headers at number')
     t.equal(await open(url + hook, { authorization: `Bearer ${token}`, origin: 'https://evil.example' }), 'ada by headers at number')

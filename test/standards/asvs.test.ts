@@ -1,11 +1,12 @@
-// OWASP ASVS 5.0, V7 (session management), V9 (self-contained tokens) and 10.4.8: docs/standards.md has the table.
+// OWASP ASVS 5.0, V7 (session management), V9 (self-contained tokens) and of V10 (OAuth) what is here: docs/standards.md has the table.
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import { memoryStore, type JwtExtendedOptions, type SessionEvent } from '../../index.js'
+import { memoryStore, type JwtExtendedOptions, type SessionEvent, type TrustedIssuer } from '../../index.js'
 import { bearer, buildApp, registrationError, SECRET } from '../support/app.js'
-import { moveClock } from '../support/clock.js'
+import { moveClock, stopClock } from '../support/clock.js'
 import { forge } from '../support/forge.js'
-import { rsaPair } from '../support/keys.js'
+import { ecPair, rsaPair } from '../support/keys.js'
+import { listen } from '../support/listener.js'
 import { claimsOf, signToken } from '../support/sign.js'
 
 const DAY = 24 * 60 * 60
@@ -22,6 +23,19 @@ async function site (t: Test, options: JwtExtendedOptions = {}): Promise<Fastify
     return 'out'
   })
   return app
+}
+
+const PROVIDER = 'https://login.example.com'
+
+/** An identity provider, and who it says that its tokens are for. */
+async function provider (t: Test, issuer = PROVIDER): Promise<{ trusted: TrustedIssuer, issue: (claims?: Record<string, unknown>) => string }> {
+  const { privateKey, publicKey } = ecPair('P-256', issuer)
+  const server = await listen(t, (_request, response) => { response.end(JSON.stringify({ keys: [publicKey.export({ format: 'jwk' })] })) })
+  const now = Math.floor(Date.now() / 1000)
+  return {
+    trusted: { issuer, audience: 'api', jwksUri: server.origin },
+    issue: (claims = {}) => signToken('ES256', privateKey, { iss: issuer, aud: 'api', sub: 'ada', iat: now, exp: now + 3600, jti: 'id', ...claims }),
+  }
 }
 
 async function visit (app: FastifyInstance, token: string, url = '/'): Promise<number> {
@@ -153,6 +167,19 @@ t.test('ASVS 7.5.2: the sessions of a user can be listed and ended one by one', 
   t.strictSame((await app.listSessions('ada')).map(({ label }) => label), ['laptop'])
 })
 
+t.test('ASVS 7.6.1: a token of a provider is good until it expires or is revoked here, and its sid is no session of ours', async (t) => {
+  const { trusted, issue } = await provider(t)
+  const app = await site(t, { issuers: [trusted] })
+  const own = await app.createTokenPair('ada')
+  const [one, other] = [issue({ sid: own.sessionId, jti: 'one' }), issue({ sid: own.sessionId, jti: 'other' })]
+  await app.revokeSession('ada', own.sessionId)
+  t.strictSame([await visit(app, own.accessToken), await visit(app, one), await visit(app, other)], [401, 200, 200])
+  await app.revokeToken(one)
+  t.strictSame([await visit(app, one), await visit(app, other)], [401, 200])
+  moveClock(t, 3601)
+  t.equal(await visit(app, other), 401)
+})
+
 t.test('ASVS 9.1.1: nothing of a token is believed before its signature is verified', async (t) => {
   const asked: string[] = []
   const note = (name: string, answer: boolean) => () => { asked.push(name); return answer }
@@ -180,6 +207,30 @@ t.test('ASVS 9.1.3: keys come from the configuration or its loader, never from a
   for (const header of [{ jwk }, { jku: 'https://attacker.example' }, { x5u: 'https://attacker.example' }, { kid: 'https://attacker.example' }]) {
     await t.rejects(app.decodeToken(signToken('RS256', other.privateKey, { sub: 'ada' }, { alg: 'RS256', ...header })), REFUSED)
   }
+})
+
+t.test('ASVS 9.1.3: the keys of an issuer come from the address that is configured or discovered under it, and of nobody else', async (t) => {
+  const { privateKey, publicKey } = ecPair()
+  const asked: string[] = []
+  let isOfOther = false
+  const server = await listen(t, ({ url }, response) => {
+    asked.push(url!)
+    response.end(JSON.stringify(url === '/keys' ? { keys: [publicKey.export({ format: 'jwk' })] } : { issuer: isOfOther ? PROVIDER : server.origin, jwks_uri: `${server.origin}/keys` }))
+  })
+  const decode = async (issuer: TrustedIssuer, iss = issuer.issuer) => {
+    asked.length = 0
+    const app = await buildApp(t, { issuers: [issuer] })
+    return (await app.decodeToken(signToken('ES256', privateKey, { iss, aud: 'api', sub: 'ada' }, { alg: 'ES256', jku: `${server.origin}/jku`, x5u: `${server.origin}/x5u` }))).sub
+  }
+  t.equal(await decode({ issuer: PROVIDER, audience: 'api', jwksUri: `${server.origin}/keys` }), 'ada')
+  t.strictSame(asked, ['/keys'])
+  t.equal(await decode({ issuer: server.origin, audience: 'api' }), 'ada')
+  t.strictSame(asked, ['/.well-known/openid-configuration', '/keys'])
+  await t.rejects(decode({ issuer: PROVIDER, audience: 'api', jwksUri: `${server.origin}/keys` }, server.origin), REFUSED, 'an issuer that is not trusted')
+  t.strictSame(asked, [])
+  isOfOther = true
+  await t.rejects(decode({ issuer: server.origin, audience: 'api' }), { code: 'FST_JWT_EXT_KEY_SET_UNAVAILABLE' }, 'a document of another issuer')
+  t.notOk(asked.includes('/keys'))
 })
 
 t.test('ASVS 9.2.1: a token is taken only between its nbf and its exp', async (t) => {
@@ -215,6 +266,64 @@ t.test('ASVS 9.2.3: with decodeAudience only tokens for this service are taken',
 t.test('ASVS 9.2.4: with encodeAudience every token names its audience', async (t) => {
   const app = await buildApp(t, { secretKey: SECRET, encodeAudience: ['one', 'two'] })
   for (const token of [await app.createAccessToken('ada'), await app.createRefreshToken('ada')]) t.same(claimsOf(token)['aud'], ['one', 'two'])
+})
+
+t.test('ASVS 10.3.1: a token of an issuer is taken for the configured audience only, and there has to be one', async (t) => {
+  const { trusted, issue } = await provider(t)
+  const app = await site(t, { issuers: [trusted] })
+  t.equal(await visit(app, issue()), 200)
+  for (const aud of ['another service', [], undefined]) t.equal(await visit(app, issue({ aud })), 422, JSON.stringify(aud))
+  const { audience: _audience, ...rest } = trusted
+  t.match(await registrationError(t, { issuers: [rest] }), { code: 'FST_JWT_EXT_USAGE' })
+})
+
+t.test('ASVS 10.3.2: the scopes and roles of the token decide where a rule asks for them', async (t) => {
+  const { trusted, issue } = await provider(t)
+  const app = await site(t, { issuers: [trusted], rolesClaim: 'groups' })
+  app.get('/reports', { preHandler: app.jwtRequired({ scopes: 'reports:read', roles: ['admin', 'auditor'] }) }, async () => 'in')
+  const claims = { scope: 'reports:read', groups: ['auditor'] }
+  for (const token of [issue(claims), forge({ sub: 'ada', ...claims })]) t.equal(await visit(app, token, '/reports'), 200)
+  for (const fewer of [{}, { scope: 'reports:read' }, { groups: ['auditor'] }, { ...claims, scope: 'profile' }]) t.equal(await visit(app, issue(fewer), '/reports'), 403)
+})
+
+t.test('ASVS 10.3.3: userLookupLoader tells the users of two issuers apart who share a subject', async (t) => {
+  const [one, other] = [await provider(t, 'https://one.example'), await provider(t, 'https://other.example')]
+  const app = await buildApp(t, { issuers: [one.trusted, other.trusted], userLookupLoader: (_header, { iss, sub }) => `${sub} of ${iss}` })
+  app.get('/', { preHandler: app.jwtRequired() }, async (request) => [request.jwtIdentity, request.currentUser])
+  const who = async (token: string) => (await app.inject({ url: '/', headers: bearer(token) })).json()
+  t.strictSame(await who(one.issue()), ['ada', 'ada of https://one.example'])
+  t.strictSame(await who(other.issue()), ['ada', 'ada of https://other.example'])
+})
+
+t.test('ASVS 10.3.4: a tokenVerificationLoader can ask for acr and auth_time, which fresh does not look at', async (t) => {
+  const { trusted, issue } = await provider(t)
+  const now = Math.floor(Date.now() / 1000)
+  const app = await site(t, { issuers: [trusted], tokenVerificationLoader: (_header, claims) => claims['acr'] === 'mfa' && Number(claims['auth_time']) > now - 300 })
+  t.equal(await visit(app, issue({ acr: 'mfa', auth_time: now - 60 })), 200)
+  for (const claims of [{}, { acr: 'pwd', auth_time: now }, { acr: 'mfa', auth_time: now - 3600 }]) t.equal(await visit(app, issue(claims)), 400)
+  t.equal(await visit(app, issue({ acr: 'mfa', auth_time: now }), '/fresh'), 401)
+})
+
+t.test('ASVS 10.3.5: a token that is bound to a key by cnf is taken from anybody', async (t) => {
+  const app = await site(t)
+  t.equal(await visit(app, (await app.createTokenPair('ada', { additionalClaims: { cnf: { jkt: 'thumbprint' } } })).accessToken), 200)
+})
+
+t.test('ASVS 10.4.5: for ten seconds, unless refreshGrace says otherwise, a used refresh token gives its successor again', async (t) => {
+  const events: SessionEvent[] = []
+  const app = await site(t, { onSessionEvent: (event) => { events.push(event) } })
+  stopClock(t, Math.floor(Date.now() / 1000))
+  const first = await app.createTokenPair('ada')
+  const second = await app.refreshTokens(first.refreshToken)
+  moveClock(t, 9)
+  const again = [await app.refreshTokens(first.refreshToken), await app.refreshTokens(first.refreshToken)]
+  const generations = [second, ...again].map(({ refreshToken }) => claimsOf(refreshToken)['gen'])
+  t.equal(new Set(generations).size, 1)
+  t.notOk(events.some(({ type }) => type === 'token_reuse'))
+  moveClock(t, 2)
+  t.equal(await post(app, '/refresh', first.refreshToken), 401)
+  t.ok(events.some(({ type }) => type === 'token_reuse'))
+  t.equal(await post(app, '/refresh', again[1]!.refreshToken), 401)
 })
 
 t.test('ASVS 10.4.5: a refresh token that was used comes back: the session ends, and an event tells', async (t) => {

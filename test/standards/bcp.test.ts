@@ -1,10 +1,11 @@
 // RFC 8725 (best current practices for JWT): docs/standards.md has the table.
-import { createHmac } from 'node:crypto'
+import { createHmac, type KeyObject } from 'node:crypto'
 import t from 'tap'
 import { JwtDecodeError } from '../../index.js'
 import { bearer, buildApp, registrationError, SECRET } from '../support/app.js'
 import { forge } from '../support/forge.js'
-import { ecPair, pairFor, pem, rsaPair } from '../support/keys.js'
+import { certificateDer, ecPair, edPair, pairFor, pem, rsaPair } from '../support/keys.js'
+import { listen } from '../support/listener.js'
 import { resign, segment, signToken } from '../support/sign.js'
 
 const REFUSED = { code: 'FST_JWT_EXT_INVALID_TOKEN' }
@@ -79,6 +80,25 @@ t.test('RFC 8725 §3.8: with userLookupLoader a subject that nobody is, is refus
   t.equal((await app.inject({ url: '/', headers: bearer(forge({ sub: 'eve' })) })).statusCode, 401)
 })
 
+t.test('RFC 8725 §3.8: a key of one issuer verifies no token of another, though both call it the same', async (t) => {
+  const pairs = { one: ecPair('P-256', 'one'), two: ecPair('P-256', 'two') }
+  const server = await listen(t, ({ url }, response) => {
+    response.end(JSON.stringify({ keys: [{ ...pairs[url!.slice(1) as 'one' | 'two'].publicKey.export({ format: 'jwk' }), kid: '1' }] }))
+  })
+  const app = await buildApp(t, { issuers: ['one', 'two'].map((name) => ({ issuer: `https://${name}.example`, audience: 'api', jwksUri: `${server.origin}/${name}` })) })
+  const decode = async (signer: 'one' | 'two', named: string) => {
+    return (await app.decodeToken(signToken('ES256', pairs[signer].privateKey, { sub: 'ada', iss: `https://${named}.example`, aud: 'api' }, { alg: 'ES256', kid: '1' }))).iss
+  }
+  // Twice, for what may be remembered of the first time.
+  for (let time = 0; time < 2; time++) {
+    for (const [name, other] of [['one', 'two'], ['two', 'one']] as const) {
+      t.equal(await decode(name, name), `https://${name}.example`)
+      await t.rejects(decode(name, other), REFUSED)
+    }
+    await t.rejects(decode('one', 'three'), REFUSED)
+  }
+})
+
 t.test('RFC 8725 §3.9: with encodeAudience and decodeAudience tokens are for one audience, and others are refused', async (t) => {
   const app = await buildApp(t, { secretKey: SECRET, encodeAudience: 'api', decodeAudience: 'api' })
   t.equal((await app.decodeToken(await app.createAccessToken('ada'))).aud, 'api')
@@ -98,6 +118,28 @@ t.test('RFC 8725 §3.10: a kid that is hostile text goes no further than a loade
   t.equal((await app.decodeToken(forge({ sub: 'ada' }, { alg: 'HS256', kid: 'k1' }))).sub, 'ada')
   for (const kid of ["' OR 1=1 --", '../../etc/passwd', '__proto__', '', '\0', 'http://attacker.example/']) {
     await t.rejects(app.decodeToken(forge({ sub: 'ada' }, { alg: 'HS256', kid })), { message: 'Unknown key' })
+  }
+})
+
+t.test('RFC 8725 §3.10: of several keys of our own a kid chooses one, and then no other verifies', async (t) => {
+  const secrets = [SECRET, 'an-older-secret-of-the-tests-that-is-as-long-as-the-longest-hash']
+  const app = await buildApp(t, { secretKey: secrets })
+  const kidOf = async (secretKey: string[]) => {
+    const issuer = await buildApp(t, { secretKey })
+    return issuer.getUnverifiedJwtHeaders(await issuer.createAccessToken('ada')).kid
+  }
+  const kids = [await kidOf(secrets), await kidOf(secrets.toReversed())]
+  t.ok(kids[0] !== undefined && kids[1] !== undefined && kids[0] !== kids[1])
+  // Before a token of the key was seen, and after it.
+  for (let time = 0; time < 2; time++) {
+    for (const [i, kid] of kids.entries()) {
+      await t.rejects(app.decodeToken(forge({ sub: 'eve' }, { alg: 'HS256', kid }, secrets[1 - i])), REFUSED)
+      t.equal((await app.decodeToken(forge({ sub: 'ada' }, { alg: 'HS256', kid }, secrets[i]))).sub, 'ada')
+    }
+  }
+  for (const kid of [undefined, 'unknown', '__proto__', '../../etc/passwd', '\0', 'k'.repeat(10_000)]) {
+    for (const secret of secrets) t.equal((await app.decodeToken(forge({ sub: 'ada' }, { alg: 'HS256', kid }, secret))).sub, 'ada', 'a kid of nobody chooses none')
+    await t.rejects(app.decodeToken(forge({ sub: 'eve' }, { alg: 'HS256', kid }, 'k'.repeat(64))), REFUSED)
   }
 })
 
@@ -135,14 +177,50 @@ t.test('RFC 8725 §3.12: a token without a type counts as an access token', asyn
   t.equal((await app.inject({ url: '/', headers: bearer(forge({ sub: 'ada' })) })).statusCode, 200)
 })
 
-t.test('RFC 8725 §2.1: the text of a public key is refused as an HMAC secret in any form', async (t) => {
-  const { publicKey } = rsaPair()
-  const forms = [
-    pem(publicKey), pem(publicKey).trim(), `# key\n${pem(publicKey)}`, Buffer.from(pem(publicKey)),
-    publicKey.export({ format: 'der', type: 'spki' }), JSON.stringify(publicKey.export({ format: 'jwk' })),
-    JSON.stringify({ keys: [publicKey.export({ format: 'jwk' })] })
+t.test('RFC 8725 §3.12: a token of another issuer is an access token, and neither a refresh token nor of a type of ours, whatever it claims', async (t) => {
+  const { privateKey, publicKey } = ecPair()
+  const server = await listen(t, (_request, response) => { response.end(JSON.stringify({ keys: [publicKey.export({ format: 'jwk' })] })) })
+  const issuer = 'https://login.example.com'
+  const app = await buildApp(t, { secretKey: SECRET, issuers: [{ issuer, audience: 'api', jwksUri: server.origin }], tokenTypes: { invite: { expires: 60 } } })
+  for (const [url, rule] of [['/', {}], ['/refresh', { refresh: true }], ['/invite', { type: 'invite' }]] as const) app.get(url, { preHandler: app.jwtRequired(rule) }, async () => 'in')
+  const statuses = async (type: string | undefined) => {
+    const headers = bearer(signToken('ES256', privateKey, { sub: 'ada', iss: issuer, aud: 'api', type }))
+    return await Promise.all(['/', '/refresh', '/invite'].map(async (url) => (await app.inject({ url, headers })).statusCode))
+  }
+  for (const type of [undefined, 'access']) t.strictSame(await statuses(type), [200, 422, 422], String(type))
+  for (const type of ['refresh', 'invite', 'id']) t.strictSame(await statuses(type), [422, 422, 422], type)
+})
+
+/** What people write a public key as. */
+function writingsOf (key: KeyObject, certificate: Buffer | undefined): [name: string, secret: string | Buffer][] {
+  const [spki, der, jwk] = [pem(key), key.export({ format: 'der', type: 'spki' }), key.export({ format: 'jwk' })]
+  const writings: [string, string | Buffer][] = [
+    ['PEM', spki], ['PEM without its last newline', spki.trim()], ['PEM with a comment', `# key\n${spki}`], ['PEM with CR LF', spki.replaceAll('\n', '\r\n')], ['PEM in one line', spki.replaceAll('\n', ' ')],
+    ['PEM with escaped newlines', spki.replaceAll('\n', '\\n')], ['the bytes of PEM', Buffer.from(spki)], ['PEM in UTF-16', Buffer.from(spki, 'utf16le')], ['DER', der], ['DER in base64', der.toString('base64')], ['DER in base64url', der.toString('base64url')],
+    ['DER in hex', der.toString('hex')], ['JWK', JSON.stringify(jwk)], ['JWK, indented', JSON.stringify(jwk, null, 2)], ['JWK set', JSON.stringify({ keys: [jwk] })]
   ]
-  for (const secretKey of forms) t.match(await registrationError(t, { secretKey }), { code: 'FST_JWT_EXT_USAGE' })
+  if (key.asymmetricKeyType === 'rsa') {
+    writings.push(['PKCS#1 PEM', key.export({ format: 'pem', type: 'pkcs1' })], ['PKCS#1 DER', key.export({ format: 'der', type: 'pkcs1' })])
+  }
+  if (certificate !== undefined) {
+    const text = certificate.toString('base64')
+    writings.push(['a certificate', certificate], ['a certificate in base64', text], ['a certificate in PEM', `-----BEGIN CERTIFICATE-----\n${text}\n-----END CERTIFICATE-----\n`])
+  }
+  return writings
+}
+
+t.test('RFC 8725 §2.1: a public key in any writing is refused as an HMAC secret, as an option and from a loader', async (t) => {
+  let loaded: string | Buffer = SECRET
+  const app = await buildApp(t, { encodeKeyLoader: () => loaded, decodeKeyLoader: () => loaded })
+  t.equal((await app.decodeToken(await app.createAccessToken('ada'))).sub, 'ada')
+  for (const [pair, certificate] of [[rsaPair(), certificateDer(rsaPair())], [ecPair(), certificateDer(ecPair())], [edPair(), undefined]] as const) {
+    for (const [name, secret] of writingsOf(pair.publicKey, certificate)) {
+      for (const secretKey of [secret, [SECRET, secret]]) t.match(await registrationError(t, { secretKey }), { code: 'FST_JWT_EXT_USAGE' }, name)
+      loaded = secret
+      await t.rejects(app.createAccessToken('ada'), { code: 'FST_JWT_EXT_USAGE' }, `${name}, to sign`)
+      await t.rejects(app.decodeToken(forge({ sub: 'eve' }, undefined, secret)), { code: 'FST_JWT_EXT_USAGE' }, `${name}, to verify`)
+    }
+  }
 })
 
 t.test('RFC 8725 §2.2: an empty secret is no secret, and a token by one is refused', async (t) => {

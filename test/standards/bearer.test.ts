@@ -2,9 +2,12 @@
 import formbody from '@fastify/formbody'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import { JwtDecodeError, type JwtExtendedOptions } from '../../index.js'
+import { JwtDecodeError, type JwtError, type JwtExtendedOptions } from '../../index.js'
 import { bearer, buildApp, SECRET } from '../support/app.js'
 import { forge } from '../support/forge.js'
+import { ecPair } from '../support/keys.js'
+import { listen } from '../support/listener.js'
+import { segment, segmentsOf, signToken } from '../support/sign.js'
 
 const PROFILES = ['flask', 'rfc6750'] as const
 
@@ -55,6 +58,14 @@ t.test('RFC 6750 §2.3: the answer to a token in the query is marked private', a
   t.equal((await app.inject({ url: '/', headers: bearer(token) })).headers['cache-control'], undefined)
 })
 
+t.test('RFC 6750 §2.3: after verifyJwt the answer is marked private only where the application does so', async (t) => {
+  const app = await buildApp(t, { secretKey: SECRET, tokenLocation: 'query_string' })
+  app.get('/own', async (request) => { await request.verifyJwt(); return 'in' })
+  const response = await app.inject(`/own?jwt=${await app.createAccessToken('ada')}`)
+  t.equal(response.statusCode, 200)
+  t.equal(response.headers['cache-control'], undefined)
+})
+
 t.test('RFC 6750 §2.3: the query parameter is access_token only where queryStringName says so', async (t) => {
   const app = await site(t, { tokenLocation: 'query_string' })
   const token = await app.createAccessToken('ada')
@@ -72,6 +83,32 @@ t.test('RFC 6750 §3: every 401 carries a challenge of the scheme Bearer, in bot
       t.equal(response.statusCode, 401)
       t.match(challengeOf(response), /^Bearer( |$)/)
     }
+  }
+})
+
+t.test('RFC 6750 §3: the challenge of an error that verifyJwt throws is sent by the error handler of Fastify, or by one that sends its headers', async (t) => {
+  const headersOf = [undefined, ({ headers }: JwtError) => headers, () => ({})]
+  const challenges = await Promise.all(headersOf.map(async (choose) => {
+    const app = await buildApp(t)
+    if (choose !== undefined) app.setErrorHandler((error: JwtError, _request, reply) => reply.code(error.statusCode).headers(choose(error)).send({ msg: 'no' }))
+    app.get('/own', async (request) => { await request.verifyJwt(); return 'in' })
+    const response = await app.inject('/own')
+    t.equal(response.statusCode, 401)
+    return challengeOf(response)
+  }))
+  t.strictSame(challenges, ['Bearer', 'Bearer', undefined])
+})
+
+t.test('RFC 6750 §3: the scope of a challenge names once what the route needs, and no role is a scope', async (t) => {
+  for (const errorProfile of PROFILES) {
+    const app = await site(t, { errorProfile })
+    app.get('/scopes', { preHandler: app.jwtRequired({ scopes: ['reports:read', 'reports:write'], roles: 'admin' }) }, async () => 'in')
+    app.get('/roles', { preHandler: app.jwtRequired({ roles: 'admin' }) }, async () => 'in')
+    const headers = bearer(forge({ sub: 'ada', scope: 'reports:read profile' }))
+    const challenge = challengeOf(await app.inject({ url: '/scopes', headers }))
+    t.strictSame(Array.from(String(challenge).matchAll(/scope="([^"]*)"/g), ([, scope]) => scope), ['reports:read reports:write'])
+    t.notMatch(challengeOf(await app.inject({ url: '/roles', headers })), 'scope=')
+    t.notMatch(challengeOf(await app.inject('/scopes')), 'scope=')
   }
 })
 
@@ -140,11 +177,44 @@ t.test('RFC 6750 §3.1: refused claims are a 403 with insufficient_scope, in the
   t.match(challengeOf(response), /^Bearer error="insufficient_scope"/)
 })
 
+t.test('RFC 6750 §3.1: in the profile flask refused claims are a 400 without a challenge', async (t) => {
+  const app = await site(t, { tokenVerificationLoader: () => false })
+  const response = await app.inject({ url: '/', headers: bearer(await app.createAccessToken('ada')) })
+  t.equal(response.statusCode, 400)
+  t.equal(challengeOf(response), undefined)
+})
+
+t.test('RFC 6750 §3.1: a missing scope or role is a 403 with insufficient_scope, in both profiles', async (t) => {
+  for (const errorProfile of PROFILES) {
+    const app = await site(t, { errorProfile })
+    app.get('/scopes', { preHandler: app.jwtRequired({ scopes: 'reports:read' }) }, async () => 'in')
+    app.get('/roles', { preHandler: app.jwtRequired({ roles: 'admin' }) }, async () => 'in')
+    for (const url of ['/scopes', '/roles']) {
+      const response = await app.inject({ url, headers: bearer(forge({ sub: 'ada', scope: 'profile', roles: ['editor'] })) })
+      t.equal(response.statusCode, 403)
+      t.match(challengeOf(response), /^Bearer error="insufficient_scope"/)
+      t.equal((await app.inject({ url, headers: bearer(forge({ sub: 'ada', scope: 'reports:read', roles: ['admin'] })) })).statusCode, 200)
+    }
+  }
+})
+
 t.test('RFC 6750 §3.1: a refused CSRF value is a 403 with invalid_token, though the token is not at fault', async (t) => {
   const app = await site(t, { errorProfile: 'rfc6750', tokenLocation: 'cookies' })
   const response = await app.inject({ method: 'POST', url: '/', cookies: { access_token_cookie: await app.createAccessToken('ada') } })
   t.equal(response.statusCode, 403)
   t.match(challengeOf(response), /^Bearer error="invalid_token"/)
+})
+
+t.test('RFC 6750 §5.2: a token that was changed is refused, and with decodeAudience so is one for somebody else', async (t) => {
+  const app = await site(t, { decodeAudience: 'api' })
+  const good = forge({ sub: 'ada', aud: 'api' })
+  const [header, payload, signature] = segmentsOf(good)
+  t.equal((await app.inject({ url: '/', headers: bearer(good) })).statusCode, 200)
+  for (const token of [
+    `${header}.${segment({ sub: 'root', aud: 'api' })}.${signature}`, `${segment({ alg: 'HS256', kid: 'x' })}.${payload}.${signature}`, forge({ sub: 'ada', aud: 'other' }), forge({ sub: 'ada' })
+  ]) {
+    t.equal((await app.inject({ url: '/', headers: bearer(token) })).statusCode, 422)
+  }
 })
 
 t.test('RFC 6750 §5.3: a token cookie is not sent in the clear, unless cookieSecure is turned off', async (t) => {
@@ -191,4 +261,18 @@ t.test('RFC 9470 §6.1: freshness is told by the claim fresh, not by auth_time a
   t.equal((await app.inject({ url: '/fresh', headers: bearer(forge({ sub: 'ada', fresh: true })) })).statusCode, 200)
   const payload = await app.decodeToken(await app.createAccessToken('ada', { fresh: true }))
   t.equal(payload['auth_time'], undefined)
+})
+
+t.test('RFC 9470 §6.1: a token of another issuer is never fresh, whatever it claims', async (t) => {
+  const { privateKey, publicKey } = ecPair()
+  const server = await listen(t, (_request, response) => { response.end(JSON.stringify({ keys: [publicKey.export({ format: 'jwk' })] })) })
+  const issuer = 'https://login.example.com'
+  const app = await site(t, { issuers: [{ issuer, audience: 'api', jwksUri: server.origin }] })
+  const now = Math.floor(Date.now() / 1000)
+  for (const fresh of [true, now + 600, undefined]) {
+    const headers = bearer(signToken('ES256', privateKey, { sub: 'ada', iss: issuer, aud: 'api', fresh, auth_time: now, acr: 'mfa' }))
+    t.equal((await app.inject({ url: '/', headers })).statusCode, 200)
+    t.match(challengeOf(await app.inject({ url: '/fresh', headers })), /^Bearer error="insufficient_user_authentication"/)
+  }
+  t.equal((await app.inject({ url: '/fresh', headers: bearer(await app.createAccessToken('ada', { fresh: true })) })).statusCode, 200)
 })

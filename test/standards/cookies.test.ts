@@ -34,6 +34,9 @@ async function cookiesOf (t: Test, options: JwtExtendedOptions = {}): Promise<{ 
 
 const TOKENS = ['access_token_cookie', 'refresh_token_cookie']
 const CSRF = ['csrf_access_token', 'csrf_refresh_token']
+const NAMES = [
+  ['accessCookieName', 'accessCookiePath'], ['refreshCookieName', 'refreshCookiePath'], ['accessCsrfCookieName', 'accessCsrfCookiePath'], ['refreshCsrfCookieName', 'refreshCsrfCookiePath']
+] as const
 
 t.test('RFC 6265bis §4.1.1: each cookie is a line of its own in the characters that are allowed, each attribute once', async (t) => {
   const { lines } = await cookiesOf(t, { cookieDomain: 'example.com', sessionCookie: false })
@@ -49,6 +52,14 @@ t.test('RFC 6265bis §4.1.1: a name that a cookie cannot have is an error', asyn
   for (const accessCookieName of ['a b', 'a;b', 'a=b', 'a,b', 'é', '', 'a\r\nb']) {
     t.match(await registrationError(t, { secretKey: SECRET, accessCookieName }), { code: 'FST_JWT_EXT_USAGE' }, JSON.stringify(accessCookieName))
   }
+})
+
+t.test('RFC 6265bis §4.1.1: a cookie that the application sets and clears in one answer has two lines, the last one last', async (t) => {
+  const app = await buildApp(t, { secretKey: SECRET, csrfInCookies: false })
+  const token = await app.createAccessToken('ada')
+  app.get('/', (_request, reply) => { reply.setAccessCookies(token).unsetAccessCookies().send('in') })
+  const lines = [(await app.inject('/')).headers['set-cookie'] ?? []].flat().map(readCookie)
+  t.strictSame(lines.map(({ name, value }) => [name, value]), [['access_token_cookie', token], ['access_token_cookie', '']])
 })
 
 t.test('RFC 6265bis §4.1.2: a cookie is cleared under the name, path and domain that it was set with', async (t) => {
@@ -85,18 +96,22 @@ t.test('RFC 6265bis §4.1.2.7: every cookie is SameSite=Lax by default, and None
 })
 
 t.test('RFC 6265bis §4.1.3.1: a __Secure- name without Secure is an error, in any case', async (t) => {
-  for (const accessCookieName of ['__Secure-at', '__secure-at', '__SECURE-at']) {
-    t.match(await registrationError(t, { secretKey: SECRET, accessCookieName, cookieSecure: false }), { code: 'FST_JWT_EXT_USAGE' })
-    t.ok((await cookiesOf(t, { accessCookieName })).set.has(accessCookieName))
+  for (const name of ['__Secure-at', '__secure-at', '__SECURE-at']) {
+    for (const [option] of NAMES) {
+      t.match(await registrationError(t, { secretKey: SECRET, [option]: name, cookieSecure: false }), { code: 'FST_JWT_EXT_USAGE' }, `${option} ${name}`)
+      t.ok((await cookiesOf(t, { [option]: name })).set.has(name))
+    }
   }
 })
 
 t.test('RFC 6265bis §4.1.3.2: a __Host- name without Secure, with a domain or with another path is an error, in any case', async (t) => {
-  for (const accessCookieName of ['__Host-at', '__host-at', '__HOST-at']) {
-    for (const more of [{ cookieSecure: false }, { cookieDomain: 'example.com' }, { accessCookiePath: '/api' }]) {
-      t.match(await registrationError(t, { secretKey: SECRET, accessCookieName, ...more }), { code: 'FST_JWT_EXT_USAGE' })
+  for (const name of ['__Host-at', '__host-at', '__HOST-at']) {
+    for (const [option, path] of NAMES) {
+      for (const more of [{ cookieSecure: false }, { cookieDomain: 'example.com' }, { [path]: '/api' }]) {
+        t.match(await registrationError(t, { secretKey: SECRET, [option]: name, ...more }), { code: 'FST_JWT_EXT_USAGE' }, `${option} ${name} ${Object.keys(more).join()}`)
+      }
+      t.ok((await cookiesOf(t, { [option]: name })).set.has(name))
     }
-    t.ok((await cookiesOf(t, { accessCookieName })).set.has(accessCookieName))
   }
 })
 
@@ -106,6 +121,19 @@ t.test('RFC 6265bis §5.5: a cookie that outlives the browser lives for less tha
     const age = Number(attributes.get('max-age'))
     t.ok(age > 0 && age <= 34_560_000, String(age))
   }
+})
+
+t.test('RFC 6265bis §5.5: a maxAge is sent as it is given, beyond the 400 days too', async (t) => {
+  const app = await buildApp(t)
+  const token = await app.createAccessToken('ada')
+  app.get('/', (_request, reply) => { reply.setAccessCookies(token, { maxAge: '1000d' }).send('in') })
+  const lines = [(await app.inject('/')).headers['set-cookie'] ?? []].flat().map(readCookie)
+  t.strictSame(lines.map(({ attributes }) => attributes.get('max-age')), ['86400000', '86400000'])
+})
+
+t.test('RFC 6265bis §5.6: a path of more than 1024 bytes is sent as it is given, though browsers pass over it', async (t) => {
+  const accessCookiePath = `/${'x'.repeat(2000)}`
+  t.equal((await cookiesOf(t, { accessCookiePath })).set.get('access_token_cookie')!.attributes.get('path'), accessCookiePath)
 })
 
 t.test('RFC 6265bis §5.6: a cookie of more than 4096 bytes is an error, since browsers drop it in silence', async (t) => {

@@ -1,6 +1,9 @@
 // RFC 9110 (HTTP semantics), mostly §11, and RFC 9111 (caching): docs/standards.md has the table.
+import type { FastifyError } from 'fastify'
 import t from 'tap'
+import { memoryStore, type JwtExtendedOptions } from '../../index.js'
 import { bearer, buildApp, SECRET } from '../support/app.js'
+import { forge } from '../support/forge.js'
 import { head, listen, sendRaw } from '../support/raw-http.js'
 
 t.test('RFC 9110 §5.1: the name of the header is matched without regard to case', async (t) => {
@@ -21,6 +24,18 @@ t.test('RFC 9110 §5.3: of two Authorization lines the first one counts, as Node
   const both = (one: string, other: string): string => `GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: ${one}\r\nauthorization: ${other}\r\n\r\n`
   t.strictSame((await sendRaw(port, both(`Bearer ${token}`, 'Bearer x'))).statuses, [200])
   t.strictSame((await sendRaw(port, both('Bearer x', `Bearer ${token}`))).statuses, [422])
+})
+
+t.test('RFC 9110 §5.3: of another header all lines are joined, and two tokens in them count as none', async (t) => {
+  const app = await buildApp(t, { secretKey: SECRET, headerName: 'X-Token' })
+  app.get('/', { preHandler: app.jwtRequired() }, async (request) => request.jwtIdentity)
+  const port = await listen(app)
+  const token = await app.createAccessToken('ada')
+  const ask = async (...lines: string[]) => (await sendRaw(port, `GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n${lines.map((line) => `x-token: ${line}\r\n`).join('')}\r\n`)).statuses
+  t.strictSame(await ask(`Bearer ${token}`, 'Basic YTpi'), [200])
+  t.strictSame(await ask('Basic YTpi', `Bearer ${token}`), [200])
+  t.strictSame(await ask(`Bearer ${token}`, `Bearer ${token}`), [401])
+  t.strictSame(await ask(`Bearer ${token}`, 'Bearer x'), [401])
 })
 
 t.test('RFC 9110 §9.3.2: a HEAD is judged as the GET is', async (t) => {
@@ -47,6 +62,16 @@ t.test('RFC 9110 §11.1: the scheme is matched without regard to case', async (t
   const token = await app.createAccessToken('ada')
   for (const scheme of ['Bearer', 'bearer', 'BEARER', 'bEARER']) {
     t.equal((await app.inject({ url: '/', headers: { authorization: `${scheme} ${token}` } })).statusCode, 200, scheme)
+  }
+})
+
+t.test('RFC 9110 §11.2: a parameter stands once in a challenge, and its value in quotes', async (t) => {
+  const app = await buildApp(t, { secretKey: SECRET, errorProfile: 'rfc6750' })
+  app.get('/', { preHandler: app.jwtRequired({ scopes: ['a', 'b'] }) }, async () => 'in')
+  for (const [token, names] of [[forge({ sub: 'ada' }), ['error', 'scope', 'error_description']], ['x.y.z', ['error', 'error_description']]] as const) {
+    const challenge = String((await app.inject({ url: '/', headers: bearer(token) })).headers['www-authenticate'])
+    t.match(challenge, /^Bearer [a-z_]+="[^"]*"(, [a-z_]+="[^"]*")*$/)
+    t.strictSame(Array.from(challenge.matchAll(/([a-z_]+)="/g), ([, name]) => name), names)
   }
 })
 
@@ -89,9 +114,19 @@ t.test('RFC 9110 §11.6.2: credentials of other schemes beside ours are passed o
   t.equal((await app.inject({ url: '/', headers: { authorization: 'Basic YTpi' } })).statusCode, 401)
 })
 
-t.test('RFC 9110 §15.5.2: every 401 has a challenge, also where a loader wrote its body or throwErrors handed it on', async (t) => {
-  for (const options of [{}, { throwErrors: true }, { unauthorizedLoader: () => ({ error: 'who are you?' }) }]) {
+t.test('RFC 9110 §11.7: credentials for a proxy are not looked at, and none are asked for', async (t) => {
+  const app = await buildApp(t)
+  app.get('/', { preHandler: app.jwtRequired() }, async () => 'in')
+  const response = await app.inject({ url: '/', headers: { 'proxy-authorization': `Bearer ${await app.createAccessToken('ada')}` } })
+  t.equal(response.statusCode, 401)
+  t.equal(response.headers['proxy-authenticate'], undefined)
+})
+
+t.test('RFC 9110 §15.5.2: every 401 has a challenge, also where a loader wrote its body, or throwErrors handed it on to an error handler that knows nothing of it', async (t) => {
+  const rows: [options: JwtExtendedOptions, hasHandler: boolean][] = [[{}, false], [{}, true], [{ throwErrors: true }, false], [{ throwErrors: true }, true], [{ unauthorizedLoader: () => ({ error: 'who are you?' }) }, false]]
+  for (const [options, hasHandler] of rows) {
     const app = await buildApp(t, { secretKey: SECRET, tokenLocation: ['headers', 'cookies'], ...options })
+    if (hasHandler) app.setErrorHandler((error: FastifyError, _request, reply) => reply.code(error.statusCode ?? 500).send({ problem: error.message }))
     app.route({ method: ['GET', 'POST'], url: '/', preHandler: app.jwtRequired(), handler: async () => 'in' })
     const token = await app.createAccessToken('ada')
     for (const request of [{ url: '/' }, { url: '/', method: 'POST' as const, cookies: { access_token_cookie: token } }]) {
@@ -99,6 +134,18 @@ t.test('RFC 9110 §15.5.2: every 401 has a challenge, also where a loader wrote 
       t.equal(response.statusCode, 401)
       t.match(response.headers['www-authenticate'], /^Bearer/)
     }
+  }
+})
+
+t.test('RFC 9110 §15.5.4: a 403 is for a good token that is not enough, and a request without one is asked for it', async (t) => {
+  for (const errorProfile of ['flask', 'rfc6750'] as const) {
+    const app = await buildApp(t, { secretKey: SECRET, errorProfile })
+    app.get('/', { preHandler: app.jwtRequired({ roles: 'admin' }) }, async () => 'in')
+    const ask = async (headers: Record<string, string>) => (await app.inject({ url: '/', headers })).statusCode
+    t.equal(await ask(bearer(forge({ sub: 'ada' }))), 403)
+    t.equal(await ask({}), 401)
+    t.not(await ask(bearer(forge({ sub: 'ada', roles: ['admin'] }, undefined, 'k'.repeat(64)))), 403)
+    t.equal(await ask(bearer(forge({ sub: 'ada', roles: ['admin'] }))), 200)
   }
 })
 
@@ -119,8 +166,12 @@ t.test('RFC 9110 §15.6.4: a store that fails is a 503 with Retry-After', async 
 })
 
 t.test('RFC 9111 §5.2.2.5: an answer that sets a token cookie is not to be stored', async (t) => {
-  const app = await buildApp(t)
-  const token = await app.createAccessToken('ada')
-  app.get('/', (_request, reply) => { reply.setAccessCookies(token).send('in') })
-  t.equal((await app.inject('/')).headers['cache-control'], 'no-store')
+  const app = await buildApp(t, { secretKey: SECRET, store: memoryStore() })
+  const pair = await app.createTokenPair('ada')
+  app.get('/access', (_request, reply) => { reply.setAccessCookies(pair.accessToken).send('in') })
+  app.get('/refresh', (_request, reply) => { reply.setRefreshCookies(pair.refreshToken).send('in') })
+  app.get('/pair', (_request, reply) => { reply.setTokenCookies(pair).send('in') })
+  app.get('/own', (_request, reply) => { reply.header('cache-control', 'private, max-age=60').setRefreshCookies(pair.refreshToken).send('in') })
+  for (const url of ['/access', '/refresh', '/pair']) t.equal((await app.inject(url)).headers['cache-control'], 'no-store', url)
+  t.equal((await app.inject('/own')).headers['cache-control'], 'private, max-age=60')
 })

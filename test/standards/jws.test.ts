@@ -1,11 +1,12 @@
 // RFC 7515 (JSON Web Signature), RFC 7518 (algorithms) and RFC 8037 (EdDSA): docs/standards.md has the table.
-import { constants, createPublicKey, sign } from 'node:crypto'
-import t from 'tap'
+import { constants, createHash, createHmac, createPublicKey, sign, X509Certificate } from 'node:crypto'
+import t, { type Test } from 'tap'
 import type { JwtAlgorithm, JwtExtendedOptions } from '../../index.js'
 import { buildApp, registrationError, SECRET } from '../support/app.js'
 import { stopClock } from '../support/clock.js'
 import { forge } from '../support/forge.js'
-import { ASYMMETRIC, ecPair, pairFor, rsaPair } from '../support/keys.js'
+import { ASYMMETRIC, certificateDer, ecPair, ed448Pair, edPair, pairFor, rsaPair } from '../support/keys.js'
+import { listen } from '../support/listener.js'
 import { resign, segment, segmentsOf, signatureBy, signatureOf, signToken } from '../support/sign.js'
 
 const REFUSED = { code: 'FST_JWT_EXT_INVALID_TOKEN' }
@@ -36,8 +37,11 @@ t.test('RFC 7515 §4: of two header parameters of one name the last is the one',
 
 t.test('RFC 7515 §4: header parameters that are not understood are left alone', async (t) => {
   const app = await buildApp(t)
-  const token = forge({ sub: 'ada' }, { alg: 'HS256', 'urn:example:new': [1], b64: true })
-  t.equal((await app.decodeToken(token)).sub, 'ada')
+  for (const more of [{ 'urn:example:new': [1] }, { b64: true }, { b64: false }, { zip: 'DEF' }, { enc: 'A256GCM' }]) {
+    t.equal((await app.decodeToken(forge({ sub: 'ada' }, { alg: 'HS256', ...more }))).sub, 'ada', JSON.stringify(more))
+  }
+  const input = `${segment({ alg: 'HS256', b64: false })}.{"sub":"ada"}`
+  await t.rejects(app.decodeToken(`${input}.${createHmac('sha256', SECRET).update(input).digest('base64url')}`), REFUSED, 'a payload that is not encoded')
 })
 
 t.test('RFC 7515 §4.1.1: a token without an alg, or with one that is not accepted, is refused', async (t) => {
@@ -78,8 +82,45 @@ t.test('RFC 7515 §4.1.5: the address in x5u is not a source of keys', async (t)
 t.test('RFC 7515 §4.1.6: the certificates in x5c are not used', async (t) => {
   const app = await buildApp(t, { algorithm: 'RS256', ...rsaPair() })
   const other = rsaPair('other')
-  const der = other.publicKey.export({ format: 'der', type: 'spki' }).toString('base64')
-  await t.rejects(app.decodeToken(signToken('RS256', other.privateKey, { sub: 'ada' }, { alg: 'RS256', x5c: [der] })), REFUSED)
+  const [theirs, ours] = [certificateDer(other), certificateDer(rsaPair())]
+  t.ok(new X509Certificate(theirs).publicKey.equals(other.publicKey), 'it is one, of the key that signs')
+  for (const chain of [[theirs], [theirs, ours], [ours, theirs]]) {
+    const header = { alg: 'RS256', x5c: chain.map((certificate) => certificate.toString('base64')) }
+    await t.rejects(app.decodeToken(signToken('RS256', other.privateKey, { sub: 'ada' }, header)), REFUSED)
+    t.equal((await app.decodeToken(signToken('RS256', rsaPair().privateKey, { sub: 'ada' }, header))).sub, 'ada')
+  }
+})
+
+/** Holds that a header parameter chooses none of several keys, be it the thumbprint of a certificate or what the key is called here. */
+async function assertChoosesNoKey (t: Test, parameter: string, hash: string): Promise<void> {
+  const [current, older, other] = [rsaPair(), rsaPair('older'), rsaPair('other')]
+  const app = await buildApp(t, { algorithm: 'RS256', privateKey: current.privateKey, publicKey: [current.publicKey, older.publicKey] })
+  const names = app.jwks().keys.map(({ kid }) => kid)
+  t.equal(names.length, 2)
+  for (const value of [...[current, older, other].map((pair) => createHash(hash).update(certificateDer(pair)).digest('base64url')), ...names, 5, null]) {
+    const header = { alg: 'RS256', [parameter]: value }
+    for (const { privateKey } of [current, older]) t.equal((await app.decodeToken(signToken('RS256', privateKey, { sub: 'ada' }, header))).sub, 'ada', String(value))
+    await t.rejects(app.decodeToken(signToken('RS256', other.privateKey, { sub: 'ada' }, header)), REFUSED, String(value))
+  }
+}
+
+t.test('RFC 7515 §4.1.7: the thumbprint in x5t chooses no key', async (t) => {
+  await assertChoosesNoKey(t, 'x5t', 'sha1')
+})
+
+t.test('RFC 7515 §4.1.8: the thumbprint in x5t#S256 chooses no key', async (t) => {
+  await assertChoosesNoKey(t, 'x5t#S256', 'sha256')
+})
+
+t.test('RFC 7515 §4.1.9: typ decides nothing', async (t) => {
+  const app = await buildApp(t)
+  for (const typ of ['JOSE', 'JOSE+JSON', 'example', '', 5, null, ['JWT']]) t.equal((await app.decodeToken(forge({ sub: 'ada' }, { alg: 'HS256', typ }))).sub, 'ada', JSON.stringify(typ))
+})
+
+t.test('RFC 7515 §4.1.10: cty decides nothing, and ours have none', async (t) => {
+  const app = await buildApp(t)
+  for (const cty of ['JWT', 'json', 'text/plain', '', 5, null]) t.equal((await app.decodeToken(forge({ sub: 'ada' }, { alg: 'HS256', cty }))).sub, 'ada', JSON.stringify(cty))
+  t.equal(app.getUnverifiedJwtHeaders(await app.createAccessToken('ada'))['cty'], undefined)
 })
 
 t.test('RFC 7515 §4.1.11: a token with crit is refused', async (t) => {
@@ -122,6 +163,42 @@ t.test('RFC 7515 §7.2: the JSON serialization is refused', async (t) => {
     const response = await app.inject({ method: 'POST', url: '/', payload: { access_token: token } })
     t.equal(response.statusCode, 422)
   }
+})
+
+t.test('RFC 7515 §8: key sets come over TLS, or from this host', async (t) => {
+  const { privateKey, publicKey } = ecPair()
+  for (const more of [{ jwksUri: 'http://login.example.com/keys' }, { issuer: 'http://login.example.com' }]) {
+    t.match(await registrationError(t, { issuers: [{ issuer: 'https://login.example.com', audience: 'api', ...more }] }), { code: 'FST_JWT_EXT_USAGE' })
+  }
+  const server = await listen(t, ({ url }, response) => {
+    response.end(JSON.stringify(url === '/keys' ? { keys: [publicKey.export({ format: 'jwk' })] } : { issuer: server.origin, jwks_uri: `${leadsTo}/keys` }))
+  })
+  let leadsTo = 'http://login.example.com'
+  const token = signToken('ES256', privateKey, { sub: 'ada', iss: server.origin, aud: 'api' })
+  const decode = async () => (await (await buildApp(t, { issuers: [{ issuer: server.origin, audience: 'api' }] })).decodeToken(token)).sub
+  await t.rejects(decode(), { code: 'FST_JWT_EXT_KEY_SET_UNAVAILABLE', hint: 'The configuration has no jwks_uri that begins with https://' })
+  leadsTo = server.origin
+  t.equal(await decode(), 'ada')
+})
+
+t.test('RFC 7515 §10.12: what is almost JSON is refused, and so is anything behind it', async (t) => {
+  const app = await buildApp(t)
+  for (const [claims, header] of [
+    ['{"sub":"ada"}x'], ['{"sub":"ada"}{}'], ['{"sub":"ada"}\0'], ['{"sub":"ada",}'], ["{'sub':'ada'}"], ['{sub:"ada"}'], ['{"sub":"ada"/**/}'], ['{"sub":"ada","x":NaN}'], ['{"sub":"ada","x":01}'], ['{"sub":"a\nda"}'],
+    ['{"sub":"ada"}', '{"alg":"HS256"}x'], ['{"sub":"ada"}', '{"alg":"HS256"}{"alg":"none"}'], ['{"sub":"ada"}', '{"alg":"HS256",}'], ['{"sub":"ada"}', "{'alg':'HS256'}"]
+  ] as [string, string?][]) {
+    await t.rejects(app.decodeToken(forge(claims, header)), REFUSED, claims + header)
+  }
+  t.equal((await app.decodeToken(forge(' \n{"sub":"ada"}\t', '\r\n{"alg":"HS256"} '))).sub, 'ada', 'white space around it is a part of JSON')
+})
+
+t.test('RFC 7515 §10.13: names are compared when escapes are undone, sign by sign, and with nothing else undone', async (t) => {
+  const app = await buildApp(t)
+  for (const header of ['{"\\u0061lg":"HS256"}', '{"alg":"\\u0048S256"}', '{"alg":"HS256","CRIT":["x"]}', '{"alg":"HS256","crit\\u0000":["x"]}']) t.equal((await app.decodeToken(forge({ sub: 'ada' }, header))).sub, 'ada', header)
+  for (const header of ['{"ALG":"HS256"}', '{"\uff41lg":"HS256"}', '{"alg ":"HS256"}', '{"alg\\u0000":"HS256"}', '{"alg":"\uff28S256"}', '{"alg":"H\u017f256"}', '{"alg":"hs256"}', '{"alg":"HS256\\u0000"}', '{"alg":"HS256\u0301"}']) {
+    await t.rejects(app.decodeToken(forge({ sub: 'ada' }, header)), NOT_ALLOWED, header)
+  }
+  await t.rejects(app.decodeToken(forge({ sub: 'ada' }, '{"alg":"HS256","cr\\u0069t":["x"]}')), { message: 'Critical header extensions are not supported' })
 })
 
 t.test('RFC 7515 appendix A.1: the example of HS256 verifies', async (t) => {
@@ -214,16 +291,34 @@ t.test('RFC 7518 §3.5: a PSS signature we make has a salt as long as the hash',
   t.equal(check(20), false)
 })
 
+t.test('RFC 7518 §3.5: a PSS signature with a salt of another length is refused', async (t) => {
+  for (const [algorithm, own] of [['PS256', 32], ['PS384', 48], ['PS512', 64]] as const) {
+    const { privateKey, publicKey } = pairFor(algorithm)
+    const app = await buildApp(t, { algorithm, privateKey, publicKey })
+    const input = `${segment({ alg: algorithm })}.${segment({ sub: 'ada' })}`
+    const decode = async (saltLength: number) => {
+      const signature = sign(`sha${algorithm.slice(2)}`, Buffer.from(input), { key: privateKey, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength })
+      return (await app.decodeToken(`${input}.${segment(signature)}`)).sub
+    }
+    t.equal(await decode(own), 'ada', algorithm)
+    for (const saltLength of [0, 20, own - 1, own + 1, 2 * own, constants.RSA_PSS_SALTLEN_MAX_SIGN]) await t.rejects(decode(saltLength), REFUSED, `${algorithm} ${saltLength}`)
+  }
+})
+
 t.test('RFC 7518 §3.6: none is not among the algorithms that can be configured', async (t) => {
   for (const options of [{ algorithm: 'none' }, { decodeAlgorithms: ['none'] }, { decodeAlgorithms: ['HS256', 'none'] }]) {
     t.match(await registrationError(t, { secretKey: SECRET, ...options }), { code: 'FST_JWT_EXT_USAGE' })
   }
 })
 
-t.test('RFC 8037 §3.1: EdDSA signs and verifies by an Ed25519 key', async (t) => {
-  const { privateKey, publicKey } = pairFor('EdDSA')
-  const app = await buildApp(t, { algorithm: 'EdDSA', privateKey, publicKey })
-  const token = await app.createAccessToken('ada')
-  t.equal(signatureOf(token).length, 64)
-  t.equal(signatureBy('EdDSA', privateKey, token.slice(0, token.lastIndexOf('.'))).equals(signatureOf(token)), true)
+t.test('RFC 8037 §3.1: EdDSA signs and verifies by an Ed25519 key and by an Ed448 key', async (t) => {
+  for (const [{ privateKey, publicKey }, other, length] of [[edPair(), ed448Pair(), 64], [ed448Pair(), edPair(), 114]] as const) {
+    const app = await buildApp(t, { algorithm: 'EdDSA', privateKey, publicKey })
+    const token = await app.createAccessToken('ada')
+    t.equal(signatureOf(token).length, length)
+    t.equal(signatureBy('EdDSA', privateKey, token.slice(0, token.lastIndexOf('.'))).equals(signatureOf(token)), true)
+    t.equal((await app.decodeToken(token)).sub, 'ada')
+    t.equal((await app.decodeToken(signToken('EdDSA', privateKey, { sub: 'bob' }))).sub, 'bob')
+    await t.rejects(app.decodeToken(signToken('EdDSA', other.privateKey, { sub: 'eve' })), REFUSED, 'a key of the other curve')
+  }
 })

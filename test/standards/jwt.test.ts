@@ -4,9 +4,16 @@ import t from 'tap'
 import { bearer, buildApp, SECRET } from '../support/app.js'
 import { moveClock, stopClock } from '../support/clock.js'
 import { forge } from '../support/forge.js'
-import { claimsOf, segment, segmentsOf } from '../support/sign.js'
+import { pairFor } from '../support/keys.js'
+import { claimsOf, segment, segmentsOf, signToken } from '../support/sign.js'
 
 const REFUSED = { code: 'FST_JWT_EXT_INVALID_TOKEN' }
+
+/** A token of two segments as they are, with the signature that fits. */
+function seal (header: string, payload: string): string {
+  const input = `${header}.${payload}`
+  return `${input}.${createHmac('sha256', SECRET).update(input).digest('base64url')}`
+}
 
 t.test('RFC 7519 §2: a NumericDate may have a fraction', async (t) => {
   const app = await buildApp(t)
@@ -144,9 +151,54 @@ t.test('RFC 7519 §7.2: what is no three segments, no base64url, no UTF-8 JSON o
 t.test('RFC 7519 §7.2: bytes of a signed payload that are no UTF-8 are read as replacement characters', async (t) => {
   const app = await buildApp(t)
   const bytes = Buffer.concat([Buffer.from('{"sub":"a'), Buffer.from([0xff, 0xc0]), Buffer.from('"}')])
-  const input = `${segment({ alg: 'HS256' })}.${segment(bytes)}`
-  const token = `${input}.${createHmac('sha256', SECRET).update(input).digest('base64url')}`
-  t.equal((await app.decodeToken(token)).sub, 'a\ufffd\ufffd')
+  t.equal((await app.decodeToken(seal(segment({ alg: 'HS256' }), segment(bytes)))).sub, 'a\ufffd\ufffd')
+})
+
+t.test('RFC 7519 §7.2: what is signed is refused in any writing but base64url', async (t) => {
+  const app = await buildApp(t)
+  const [header, payload] = [segment({ alg: 'HS256', x: 'ÿÿ???>>>' }), segment({ sub: 'ada', x: 'ÿÿ???>>>' })]
+  t.equal((await app.decodeToken(seal(header, payload))).sub, 'ada')
+  const writings: [name: string, write: (segment: string) => string][] = [
+    ['padding', (one) => `${one}=`], ['more padding', (one) => `${one}==`], ['a newline behind', (one) => `${one}\n`], ['a newline inside', (one) => `${one.slice(0, 4)}\r\n${one.slice(4)}`], ['a space in front', (one) => ` ${one}`],
+    ['a space inside', (one) => `${one.slice(0, 4)} ${one.slice(4)}`], ['standard base64', (one) => one.replaceAll('-', '+').replaceAll('_', '/')], ['a plus', (one) => one.replaceAll('-', '+')], ['a slash', (one) => one.replaceAll('_', '/')],
+    ['quotes', (one) => `"${one}"`], ['a NUL', (one) => `${one}\0`], ['a percent sign', (one) => `${one}%`], ['a zero-width space', (one) => `${one}\u200b`], ['JSON', (one) => Buffer.from(one, 'base64url').toString()], ['hex', (one) => Buffer.from(one, 'base64url').toString('hex')]
+  ]
+  for (const [name, write] of writings) {
+    t.not(write(header), header)
+    t.not(write(payload), payload)
+    await t.rejects(app.decodeToken(seal(write(header), payload)), REFUSED, `${name} in the header`)
+    await t.rejects(app.decodeToken(seal(header, write(payload))), REFUSED, `${name} in the payload`)
+  }
+})
+
+t.test('RFC 7519 §7.2: bits, and a single character, that stand for nothing at the end of what is signed are not looked at', async (t) => {
+  const app = await buildApp(t)
+  const [header, payload] = [segment('{"alg":"HS256"}'), segment('{"sub":"ada"}  ')]
+  t.strictSame([header.length % 4, payload.length % 4], [0, 0])
+  t.equal((await app.decodeToken(seal(`${header}A`, payload))).sub, 'ada')
+  t.equal((await app.decodeToken(seal(header, `${payload}A`))).sub, 'ada')
+  const [spare, next] = [segment('{"alg":"HS256"} '), segment('{"sub":"ada"}')]
+  t.strictSame([spare.slice(-2), next.slice(-2)], ['IA', 'fQ'])
+  t.equal((await app.decodeToken(seal(`${spare.slice(0, -1)}B`, payload))).sub, 'ada')
+  t.equal((await app.decodeToken(seal(header, `${next.slice(0, -1)}R`))).sub, 'ada')
+})
+
+t.test('RFC 7519 §7.3: texts are the same by their code points, when escapes are undone and nothing else', async (t) => {
+  const name = 'https://caf\u00e9.example/\ufb01'
+  const app = await buildApp(t, { secretKey: SECRET, decodeIssuer: name, decodeAudience: name })
+  app.get('/', { preHandler: app.jwtRequired() }, async () => 'in')
+  const visit = async (claims: unknown): Promise<number> => (await app.inject({ url: '/', headers: bearer(forge(claims)) })).statusCode
+  const good = { sub: 'ada', iss: name, aud: name }
+  t.equal(await visit(good), 200)
+  t.equal(await visit(JSON.stringify(good).replaceAll('\u00e9', '\\u00e9').replace('"iss"', '"\\u0069ss"')), 200)
+  for (const other of [name.normalize('NFD'), name.normalize('NFKC'), name.toUpperCase(), `${name} `, `${name}\0`, `\ufeff${name}`, encodeURI(name), name.replace('caf\u00e9', 'xn--caf-dma')]) {
+    t.not(other, name)
+    t.equal(await visit({ ...good, iss: other }), 422, `the issuer ${other}`)
+    t.equal(await visit({ ...good, aud: other }), 422, `the audience ${other}`)
+    t.equal(await visit({ ...good, aud: ['x', other] }), 422, `the audience ${other} in a list`)
+  }
+  for (const type of ['acces\u017f', 'Access', '\uff41ccess', 'access ']) t.equal(await visit({ ...good, type }), 422, `the type ${type}`)
+  for (const other of ['ISS', '\u0131ss', 'iss ', 'iss\\u0000']) t.equal(await visit(JSON.stringify(good).replace('"iss"', `"${other}"`)), 422, `the claim ${other}`)
 })
 
 t.test('RFC 7519 §7.2: an encrypted token is refused', async (t) => {
@@ -160,6 +212,17 @@ t.test('RFC 7519 §8: HS256 signs and verifies without being asked for', async (
   const token = await app.createAccessToken('ada')
   t.equal(app.getUnverifiedJwtHeaders(token).alg, 'HS256')
   t.equal((await app.decodeToken(token)).sub, 'ada')
+})
+
+t.test('RFC 7519 §8: RS256 and ES256 sign and verify', async (t) => {
+  for (const algorithm of ['RS256', 'ES256'] as const) {
+    const { privateKey, publicKey } = pairFor(algorithm)
+    const app = await buildApp(t, { algorithm, privateKey, publicKey })
+    const token = await app.createAccessToken('ada')
+    t.equal(app.getUnverifiedJwtHeaders(token).alg, algorithm)
+    t.equal((await app.decodeToken(token)).sub, 'ada')
+    t.equal((await app.decodeToken(signToken(algorithm, privateKey, { sub: 'bob' }))).sub, 'bob')
+  }
 })
 
 t.test('RFC 7519 §4.1: a token of ours says from when and until when it is good', async (t) => {

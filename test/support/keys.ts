@@ -1,4 +1,4 @@
-import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { createPrivateKey, createPublicKey, generateKeyPairSync, sign, type KeyObject } from 'node:crypto'
 import type { JwtAlgorithm } from '../../index.js'
 
 /** A pair of real keys. */
@@ -34,6 +34,11 @@ export function edPair (label = ''): Pair {
   return once(`ed${label}`, () => generateKeyPairSync('ed25519'))
 }
 
+/** A pair of Ed448 keys. */
+export function ed448Pair (label = ''): Pair {
+  return once(`ed448${label}`, () => generateKeyPairSync('ed448'))
+}
+
 /** The asymmetric algorithms. */
 export const ASYMMETRIC = [
   'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA'
@@ -53,4 +58,27 @@ export function pairFor (algorithm: JwtAlgorithm, label = ''): Pair {
 /** The PEM text of a key. */
 export function pem (key: KeyObject): string {
   return key.export({ format: 'pem', type: key.type === 'private' ? 'pkcs8' : 'spki' }) as string
+}
+
+/** A value in DER: tag, length, content. */
+export function der (tag: number, ...contents: Buffer[]): Buffer {
+  const content = Buffer.concat(contents)
+  const length = content.length < 0x80
+    ? [content.length]
+    : content.length < 0x100 ? [0x81, content.length] : [0x82, content.length >> 8, content.length & 0xff]
+  return Buffer.concat([Buffer.from([tag, ...length]), content])
+}
+
+/** The tag of what a key or a certificate is in DER. */
+export const SEQUENCE = 0x30
+
+/** An X.509 certificate (RFC 5280 §4.1) of an RSA or EC key, signed by that key. */
+export function certificateDer ({ privateKey, publicKey }: Pair, spki: Buffer = publicKey.export({ format: 'der', type: 'spki' })): Buffer {
+  const isRsa = privateKey.asymmetricKeyType === 'rsa'
+  const oid = isRsa ? '06092a864886f70d01010b' : '06082a8648ce3d040302'
+  const algorithm = der(SEQUENCE, Buffer.from(oid, 'hex'), ...(isRsa ? [der(0x05)] : []))
+  const name = der(SEQUENCE, der(0x31, der(SEQUENCE, Buffer.from('0603550403', 'hex'), der(0x0c, Buffer.from('tests')))))
+  const validity = der(SEQUENCE, der(0x17, Buffer.from('250101000000Z')), der(0x17, Buffer.from('350101000000Z')))
+  const body = der(SEQUENCE, der(0x02, Buffer.from([1])), algorithm, name, validity, name, spki)
+  return der(SEQUENCE, body, algorithm, der(0x03, Buffer.from([0]), sign('sha256', body, privateKey)))
 }
