@@ -25,8 +25,10 @@ export interface SessionBinding {
 /** A token that lacks nothing but its signature, and what belongs to a session. */
 interface Draft {
   readonly claims: TokenPayload
-  /** What claims a loader and the call have given. */
-  readonly given: readonly unknown[]
+  /** The names of the claims that a loader and the call have given, those of `undefined` as well. */
+  readonly given: readonly string[]
+  /** When it was made, whatever its `iat` says. */
+  readonly now: number
   sign (): string
 }
 
@@ -85,14 +87,14 @@ export function createIssuer (settings: Settings, codec: Codec, ask: AskStore | 
     if (settings.encodeIssuer !== undefined) claims.iss = settings.encodeIssuer
     const expires = readExpiry(options.expiresDelta, lifetime)
     if (expires !== false) claims.exp = now + expires
-    addAll(claims, loadedClaims, 'additionalClaimsLoader')
-    addAll(claims, options.additionalClaims, 'additionalClaims')
+    const given = [...addAll(claims, loadedClaims, 'additionalClaimsLoader'), ...addAll(claims, options.additionalClaims, 'additionalClaims')]
     assertClaims(claims, type, settings)
     settleIdentity(claims, settings.identityClaim)
     const headers = mergeHeaders(loadedHeaders, options.additionalHeaders)
     return {
       claims,
-      given: [loadedClaims, options.additionalClaims],
+      given,
+      now,
       // The signer is asked for last of all: the keys may have been rotated while something was waited for.
       sign: () => (loadedSigner ?? codec.signer!)(claims, headers),
     }
@@ -109,8 +111,8 @@ export function createIssuer (settings: Settings, codec: Codec, ask: AskStore | 
   // `fresh` is what this login or refresh says it is: a loader does not know which of them asks.
   const ofSession = ['exp', 'jti', 'fresh', 'sid', 'gen', 'epoch', settings.identityClaim]
 
-  function assertLeftToSession (given: readonly unknown[]): void {
-    const taken = ofSession.find((name) => given.some((claims) => claims !== undefined && Object.hasOwn(claims as object, name)))
+  function assertLeftToSession (given: readonly string[]): void {
+    const taken = ofSession.find((name) => given.includes(name))
     if (taken !== undefined) throw new JwtUsageError(`additional claims of a session's tokens must not contain '${taken}'`)
   }
 
@@ -134,10 +136,10 @@ export function createIssuer (settings: Settings, codec: Codec, ask: AskStore | 
   return {
     async prepareForSession (type, identity, options, subject) {
       const lifetime = type === 'access' ? settings.accessTokenExpires : settings.refreshTokenExpires
-      const { claims, given, sign } = await draft(type, identity, options, lifetime, subject)
+      const { claims, given, now, sign } = await draft(type, identity, options, lifetime, subject)
       assertLeftToSession(given)
       return function issueForSession ({ sessionId, generation, remaining }) {
-        claims.exp = claims.iat! + Math.max(lifetime === false ? remaining : Math.min(lifetime, remaining), 1)
+        claims.exp = now + Math.max(lifetime === false ? remaining : Math.min(lifetime, remaining), 1)
         claims.sid = sessionId
         if (type === 'refresh') claims.gen = generation
         return sign()
@@ -171,13 +173,14 @@ function readExpiry (expiresDelta: unknown, lifetime: number | false): number | 
 
 // As JSON writes it, and nothing else: a `toJSON` among the claims would speak for all of them when they are signed. What is
 // `undefined` is left out: it must not erase a default such as `exp`.
-function addAll (target: Record<string, unknown>, source: unknown, what: string): void {
-  if (source === undefined) return
+function addAll (target: Record<string, unknown>, source: unknown, what: string): string[] {
+  if (source === undefined) return []
   const written = isObject(source) ? toJson(source, what) : undefined
   if (!isObject(written)) throw new JwtUsageError(`${what} must ${what.endsWith('Loader') ? 'return' : 'be'} an object`)
   for (const [name, value] of Object.entries(written)) {
     Object.defineProperty(target, name, { value, enumerable: true, configurable: true, writable: true })
   }
+  return [...Object.keys(source as object), ...Object.keys(written)]
 }
 
 function mergeHeaders (loaded: unknown, given: unknown): JwtHeader | undefined {

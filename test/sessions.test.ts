@@ -155,6 +155,13 @@ t.test('createTokenPair', async (t) => {
     t.same(events, [{ type: 'session_created', identity: 'ada', sessionId }])
   })
 
+  t.test('an iat of its own moves no end', async (t) => {
+    stopClock(t, SECOND)
+    const { app } = await buildSessions(t)
+    const { accessToken } = await app.createTokenPair('ada', { additionalClaims: { iat: SECOND - 5000 } })
+    t.match(claimsOf(accessToken), { iat: SECOND - 5000, exp: SECOND + 15 * 60 })
+  })
+
   t.test('takes fresh, claims, headers and a label', async (t) => {
     const { app, calls } = await buildSessions(t)
     const pair = await app.createTokenPair('ada', {
@@ -193,10 +200,12 @@ t.test('createTokenPair', async (t) => {
 
   t.test('no loader may set the claims of a session', async (t) => {
     for (const name of ['exp', 'jti', 'fresh', 'sid', 'gen', 'epoch', 'sub']) {
-      const { app, calls } = await buildSessions(t, { additionalClaimsLoader: () => ({ [name]: 'mine' }) })
-      const error = await refusalOf(app.createTokenPair('ada'))
-      t.match(error, { code: 'FST_JWT_EXT_USAGE', message: new RegExp(`'${name}'`) })
-      t.same(calls, [])
+      for (const claims of [{ [name]: 'mine' }, { toJSON: () => ({ [name]: 'mine' }) }]) {
+        const { app, calls } = await buildSessions(t, { additionalClaimsLoader: () => claims })
+        const error = await refusalOf(app.createTokenPair('ada'))
+        t.match(error, { code: 'FST_JWT_EXT_USAGE', message: new RegExp(`'${name}'`) })
+        t.same(calls, [])
+      }
     }
   })
 
