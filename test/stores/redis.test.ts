@@ -509,8 +509,11 @@ t.test('sessions that begin one after the other are listed the newest first, wit
   for (const client of [await connectIoredis(t, server), await connectNodeRedis(t, server)]) {
     await server.admin.flushall()
     const store = redisStore(client)
+    const start = (identity: string, sessionId: string) => store.startSession({ identity, sessionId, label: undefined, lifetime: DAY, keepFor: DAY })
+    // The first one gives the server the script: those of which it is asked for twice would be late.
+    await start('bob', 's1')
     const ids = Array.from({ length: 200 }, () => randomUUID())
-    await Promise.all(ids.map((sessionId) => store.startSession({ identity: 'ada', sessionId, label: undefined, lifetime: DAY, keepFor: DAY })))
+    await Promise.all(ids.map((sessionId) => start('ada', sessionId)))
     t.same((await store.listSessions('ada')).map(({ sessionId }) => sessionId), ids.reverse())
   }
 })
