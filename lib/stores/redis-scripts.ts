@@ -52,18 +52,15 @@ local function end_every(epoch_key, index_key, id, key, ttl)
   redis.call('ZREMRANGEBYSCORE', index_key, '-inf', now)
   local raw = key and redis.call('GET', key)
   local spared = raw and cjson.decode(raw)
-  local score = spared and not spared.x and spared.p >= before and redis.call('ZSCORE', index_key, id)
-  if score then
+  local is_spared = spared and not spared.x and spared.p >= before
+  if is_spared then
     spared.p = epoch
     redis.call('SET', key, cjson.encode(spared), 'KEEPTTL')
     redis.call('ZREM', index_key, id)
   end
   local ended = redis.call('ZRANGE', index_key, 0, -1)
   redis.call('DEL', index_key)
-  if score then
-    redis.call('ZADD', index_key, score, id)
-    redis.call('PEXPIRE', index_key, left)
-  end
+  if is_spared then index(index_key, id, redis.call('PTTL', key)) end
   return ended
 end
 `
@@ -124,7 +121,7 @@ return 1
  * KEYS: epoch, index, and the session to spare, if there is one. ARGV: deadline or '', the id of that session or '',
  * keepFor of the epoch. Gives the time and the ids of what was ended.
  */
-export const END_ALL = script(`${IN_TIME}${EPOCH}${END_EVERY}
+export const END_ALL = script(`${IN_TIME}${KEEP_INDEX}${EPOCH}${END_EVERY}
 return { now, end_every(KEYS[1], KEYS[2], ARGV[2], KEYS[3], tonumber(ARGV[3])) }
 `)
 

@@ -222,6 +222,9 @@ t.test('a log-out everywhere reaches sessions that the list has lost', { skip },
   t.equal(await store.isRevoked(query('ada', 's1')), true)
   t.same(await store.rotate({ identity: 'ada', sessionId: 's1', generation: 1, grace: 1000, keepFor: DAY }), { outcome: 'refused' })
   t.equal(await store.endSession('ada', 's1'), false)
+  t.equal(await store.isRevoked(query('ada', 's2')), false, 'and spares the one that it is to spare')
+  t.same((await store.listSessions('ada')).map(({ sessionId }) => sessionId), ['s2'])
+  t.ok(await server.admin.pttl((await server.admin.keys('*:sessions'))[0]!) > DAY / 2)
 })
 
 t.test('a session that one log-out has ended is not brought back by the next one that would spare it', { skip }, async (t) => {
